@@ -1,0 +1,100 @@
+"""dm-verity: the shape of its hash tree, the check of a root image, the kernel's argument.
+
+The format is version 1 without superblock (the kernel's
+Documentation/admin-guide/device-mapper/verity.rst): every digest is SHA-256 of salt and block;
+level 0 holds the digests of the data blocks, each further level those of the one below, and the
+levels lie on the device from the topmost to level 0.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from onejob.model.errors import InputError
+from onejob.model.image import Verity
+
+BLOCK = 4096
+DIGEST = 32
+PER_BLOCK = BLOCK // DIGEST
+SECTORS_PER_BLOCK = BLOCK // 512
+
+
+def level_blocks(data_blocks: int) -> tuple[int, ...]:
+    """Blocks in each level, level 0 first; none where a single data block is its own top."""
+    counts: list[int] = []
+    below = data_blocks
+    while below > 1:
+        below = -(-below // PER_BLOCK)
+        counts.append(below)
+    return tuple(counts)
+
+
+def digest_block(salted: "hashlib._Hash", block: bytes) -> bytes:
+    """The digest of `block`, given a hash that has seen the salt."""
+    hash_now = salted.copy()
+    hash_now.update(block)
+    return hash_now.digest()
+
+
+def kernel_argument(verity: Verity, device: str) -> str:
+    """The kernel's ``dm-mod.create=`` word that makes /dev/dm-0 of `device`, read-only.
+
+    Source: the kernel's Documentation/admin-guide/device-mapper/dm-init.rst. It holds blanks, so
+    it is quoted as the kernel's command line wants it.
+    """
+    sectors = verity.data_blocks * SECTORS_PER_BLOCK
+    sizes = f"{verity.block_size} {verity.block_size} {verity.data_blocks} {verity.hash_start}"
+    table = f"verity 1 {device} {device} {sizes} sha256 {verity.root_hash} {verity.salt or '-'}"
+    return f'dm-mod.create="vroot,,,ro,0 {sectors} {table}"'
+
+
+def check_root(path: Path, verity: Verity) -> None:
+    """Read the whole of `path`; InputError names the first block that is not what was built."""
+    try:
+        with path.open("rb") as file:
+            _Check(file, path, verity).run()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One reading of a root image, from its root hash downwards."""
+
+    file: IO[bytes]
+    path: Path
+    verity: Verity
+
+    def run(self) -> None:
+        levels = level_blocks(self.verity.data_blocks)
+        self._size((self.verity.hash_start + sum(levels)) * BLOCK)
+        digests = iter([bytes.fromhex(self.verity.root_hash)])
+        at = self.verity.hash_start
+        for count in reversed(levels):
+            level = b"".join(self._blocks("hash block", at, count, digests))
+            digests = (level[i : i + DIGEST] for i in range(0, len(level), DIGEST))
+            at += count
+        for _ in self._blocks("data block", 0, self.verity.data_blocks, digests):
+            pass
+
+    def _size(self, wanted: int) -> None:
+        size = self.file.seek(0, 2)
+        if size != wanted:
+            raise self._corrupt(f"{size} bytes, must be {wanted}")
+
+    def _blocks(
+        self, what: str, first: int, count: int, digests: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        """`count` blocks from block `first` on, each compared with the next of `digests`."""
+        salted = hashlib.sha256(bytes.fromhex(self.verity.salt))
+        self.file.seek(first * BLOCK)
+        for number in range(first, first + count):
+            block = self.file.read(BLOCK)
+            if digest_block(salted, block) != next(digests):
+                raise self._corrupt(f"{what} {number} is corrupted")
+            yield block
+
+    def _corrupt(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}", "build the image again, or copy it again")

@@ -1,0 +1,172 @@
+"""A client of onejob-probe: starts a command under it and speaks its JSON lines."""
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from onejob.base.natives import native_path
+from onejob.base.process import end_group
+from onejob.drive.target import Exit
+from onejob.model.errors import LacksError, OnejobError, ServiceError
+
+START_TIMEOUT_S = 30.0  # loading the eBPF programs on a slow, busy machine
+DRILL_TIMEOUT_S = 10.0
+FINISH_TIMEOUT_S = 60.0
+
+_END = {"error": "onejob-probe ended without a word"}
+
+
+class Probe:
+    """A command that runs under the probe; use it as a context manager, or call close().
+
+    `output` is where the command's stdout and stderr go (a descriptor); `prefix` is put before
+    the probe itself, e.g. to enter a namespace first.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        recording: Path,
+        *,
+        output: IO[Any] | int,
+        first_drill: str = "start",
+        prefix: Sequence[str] = (),
+        directory: str = "/",
+        environment: dict[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self._recording = recording
+        self._exit: Exit | None = None
+        self._replies: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        words = [*prefix, str(native_path("onejob-probe")), "record"]
+        words += ["--output", str(recording), "--first-drill", first_drill, "--", *command]
+        self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            cwd=directory,
+            env=environment,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        self.pid = self._await_started()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def begin_drill(self, name: str) -> None:
+        """From now on, what happens is counted for drill `name`."""
+        self._send({"drill": name})
+        self._await("drill", DRILL_TIMEOUT_S)
+
+    def exited(self) -> Exit | None:
+        """How the command's main process ended; None while it runs."""
+        if self._exit is None and self._process.poll() is not None:
+            self._thread.join(1.0)
+            return self._exit or Exit(None, 9)
+        return self._exit
+
+    def finish(self) -> Path:
+        """End what is left of the command and have the recording written; where it is."""
+        self._send({"finish": True})
+        self._await("recorded", FINISH_TIMEOUT_S)
+        self.close()
+        return self._recording
+
+    def close(self) -> None:
+        """End the probe, which ends the command; SIGKILL only where it takes too long."""
+        self._close_stdin()
+        end_group(self._process, grace=5.0)
+        self._thread.join(1.0)
+
+    def _await_started(self) -> int:
+        try:
+            return int(self._await("started", START_TIMEOUT_S)["started"])
+        except BaseException:
+            self.close()
+            raise
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            os.write(self._stdin(), json.dumps(message).encode() + b"\n")
+        except (OSError, ValueError) as error:
+            raise ServiceError(f"onejob-probe does not listen any more: {error}") from error
+
+    def _stdin(self) -> int:
+        assert self._process.stdin is not None  # a PIPE, above
+        return self._process.stdin.fileno()
+
+    def _close_stdin(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def _await(self, key: str, timeout: float) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                reply = self._replies.get(timeout=max(deadline - time.monotonic(), 0.001))
+            except queue.Empty:
+                what = f"onejob-probe did not say {key!r} within {timeout:g} s"
+                raise ServiceError(what) from None
+            if "error" in reply:
+                raise self._error(reply)
+            if key in reply:
+                return reply
+
+    def _error(self, reply: dict[str, Any]) -> OnejobError:
+        try:
+            status: int | None = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            status = None
+        kind = LacksError if status in (3, 127) else ServiceError
+        return kind(str(reply["error"]), str(reply.get("hint", "")))
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # a PIPE, above
+        for line in self._process.stdout:
+            try:
+                reply = json.loads(line)
+            except ValueError:
+                reply = {"error": f"onejob-probe said {line[:200]!r}"}
+            if "exited" in reply:
+                ended = reply["exited"]
+                self._exit = Exit(ended.get("status"), ended.get("signal"))
+            self._replies.put(reply)
+        self._replies.put(_END)
+
+
+def check_probe() -> dict[str, Any]:
+    """What this kernel allows the probe, as it says itself; LacksError where it cannot work."""
+    done = subprocess.run(
+        [native_path("onejob-probe"), "check"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+    )
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        said = {"error": done.stderr.strip() or "onejob-probe check printed no JSON"}
+    if done.returncode != 0:
+        what = str(said.get("error") or said.get("missing") or "eBPF is not usable here")
+        raise LacksError(f"the observer cannot work: {what}", str(said.get("hint", "")))
+    return said

@@ -1,0 +1,84 @@
+"""A Component: one OS feature, the kernel options that it brings, and what asks for it.
+
+TOML, data only, in ``components/``; every option and boot argument has its reason on the line.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from onejob.model.errors import InputError
+from onejob.model.noun import Noun
+from onejob.model.tomlfile import load_toml
+
+Reason = Annotated[str, Field(min_length=3)]
+
+
+class AskedBy(Noun):
+    """What asks for a component; any one of these is enough."""
+
+    always: bool = False
+    why: str = ""
+    sockets: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    modaliases: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    filesystems: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    machine: tuple[str, ...] = ()
+    processors_min: Annotated[int, Field(ge=1)] | None = None
+
+
+class Option(Noun):
+    """A kernel option without its ``CONFIG_``."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+    value: str = "y"
+    why: Reason
+
+
+class BootArgument(Noun):
+    """A word of the kernel's command line."""
+
+    value: Annotated[str, Field(pattern=r"^[!-~]+$")]
+    why: Reason
+
+
+class AllowedCall(Noun):
+    """A system call that is allowed though no profile shows it."""
+
+    name: str
+    why: Reason
+
+
+class Sysctl(Noun):
+    """A kernel setting written at boot."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[A-Za-z0-9_-]+)+$")]
+    value: str
+    why: Reason
+
+
+class Component(Noun):
+    """One feature of the system."""
+
+    name: str
+    summary: str
+    asked_by: AskedBy = AskedBy()
+    option: tuple[Option, ...] = ()
+    boot_argument: tuple[BootArgument, ...] = ()
+    call: tuple[AllowedCall, ...] = ()
+    sysctl: tuple[Sysctl, ...] = ()
+
+
+def load_components(folder: Path) -> tuple[Component, ...]:
+    """All components of `folder`, by name. InputError names file and line."""
+    paths = sorted(folder.glob("*.toml"))
+    if not paths:
+        raise InputError(f"no components in {folder}")
+    components = tuple(load_toml(path, Component, "component") for path in paths)
+    for path, component in zip(paths, components, strict=True):
+        if component.name != path.stem:
+            raise InputError(f"{path}: named {component.name!r}, must be as its file")
+    return components

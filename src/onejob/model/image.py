@@ -1,0 +1,101 @@
+"""The Image: a folder ``NAME.onejob/`` with kernel, read-only root, plan, profile and manifest."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from onejob.model.errors import InputError
+from onejob.model.jsonfile import load_json
+from onejob.model.noun import Noun
+from onejob.model.plan import Plan
+from onejob.model.profile import Package
+
+MANIFEST = "manifest.json"
+PLAN = "plan.json"
+PROFILE = "profile.xml"
+ROOT = "root.img"
+KERNEL = "kernel"
+KERNEL_CONFIG = "kernel.config"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Content(Noun):
+    """A file of the image folder."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.]{0,40}$")]
+    size: int
+    sha256: Sha256
+
+
+class Verity(Noun):
+    """dm-verity's parameters of root.img: data blocks, then the hash tree (no superblock)."""
+
+    block_size: Literal[4096] = 4096
+    data_blocks: Annotated[int, Field(ge=1)]
+    hash_start: Annotated[int, Field(ge=1)]
+    root_hash: Sha256
+    salt: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){0,256}$")]
+
+
+class Kernel(Noun):
+    """The built kernel: its source, and how many system calls that source has."""
+
+    source: str
+    compiler: str
+    config_sha256: Sha256
+    system_calls: int
+
+
+class Manifest(Noun):
+    """What the folder holds. `kernel` is absent in an image that only runs on a host."""
+
+    format: Literal[1] = 1
+    name: str
+    onejob: str
+    contents: tuple[Content, ...]
+    verity: Verity
+    kernel: Kernel | None
+    packages: tuple[Package, ...]
+
+
+class Image(Noun):
+    """An image folder that was opened and checked."""
+
+    folder: Path
+    manifest: Manifest
+    plan: Plan
+
+    @property
+    def root(self) -> Path:
+        """The root file system with its verity tree."""
+        return self.folder / ROOT
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel; InputError where the image was built without one."""
+        if self.manifest.kernel is None:
+            hint = f"build it whole: onejob build {self.folder / PROFILE} -o {self.folder}"
+            raise InputError(f"image {self.folder} has no kernel", hint)
+        return self.folder / KERNEL
+
+    @property
+    def profile(self) -> Path:
+        """The profile that it was built from."""
+        return self.folder / PROFILE
+
+
+def open_image(folder: Path) -> Image:
+    """Open `folder`; InputError where it is no image, or its parts do not fit together."""
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} is not an image", "make one with: onejob build PROFILE")
+    manifest = load_json(folder / MANIFEST, Manifest, "manifest")
+    for content in manifest.contents:
+        path = folder / content.name
+        if not path.is_file() or path.is_symlink() or path.stat().st_size != content.size:
+            raise InputError(f"image {folder}: {content.name} is missing or not whole")
+    plan = load_json(folder / PLAN, Plan, "plan")
+    if plan.name != manifest.name:
+        raise InputError(f"image {folder}: plan of {plan.name!r}, manifest of {manifest.name!r}")
+    return Image(folder=folder, manifest=manifest, plan=plan)

@@ -1,0 +1,30 @@
+"""JSON files of ours: read and validated, written in one stable form."""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from onejob.model.errors import InputError
+from onejob.model.noun import Noun, describe_invalid, place_text, read_text
+
+NounT = TypeVar("NounT", bound=Noun)
+
+
+def load_json(path: Path, noun: type[NounT], kind: str) -> NounT:
+    """Read `path` as a `noun`; InputError names file, place and what is wrong."""
+    text = read_text(path, kind)
+    try:
+        return noun.model_validate_json(text)
+    except ValidationError as error:
+        complaints = [f"{place_text(p)}: {w}" if p else w for p, w in describe_invalid(error)]
+        raise InputError(f"{kind} {path}: " + "; ".join(complaints[:8])) from error
+    except RecursionError as error:
+        raise InputError(f"{kind} {path}: nested too deeply") from error
+
+
+def to_json(noun: Noun) -> str:
+    """The one file form: fields in declaration order, two blanks, a final newline."""
+    data = noun.model_dump(mode="json", exclude_defaults=False)
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

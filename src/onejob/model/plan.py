@@ -1,0 +1,171 @@
+"""The Plan: every decision with its reason, in stable order. JSON, diffable.
+
+It is a pure function of Profile, Hardware and components: same input, same bytes.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from onejob.model.noun import Noun
+
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+Identity = Annotated[int, Field(ge=0, lt=2**32)]
+Verdict = Literal["allow", "refuse"]
+
+
+class KernelOption(Noun):
+    """``CONFIG_<name>=<value>`` and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+class KernelArgument(Noun):
+    """A word of the kernel's command line and why."""
+
+    value: str
+    reason: str
+
+
+class PlannedFile(Noun):
+    """One entry of the read-only root.
+
+    `origin` host: copied from the machine that profiled, and must still have `sha256`.
+    `origin` text: its bytes are `text`. `origin` native: a part of onejob by that name.
+    `origin` ldconfig: the loader's cache, made for exactly this root.
+    """
+
+    path: AbsolutePath
+    kind: Literal["file", "directory", "symlink"]
+    origin: Literal["host", "text", "native", "ldconfig", "none"]
+    reasons: tuple[str, ...]
+    mode: Annotated[int, Field(ge=0, le=0o7777)]
+    uid: Identity = 0
+    gid: Identity = 0
+    size: int = 0
+    sha256: str = ""
+    target: str = ""
+    text: str = ""
+    native: str = ""
+    package: str = ""
+
+
+class Mount(Noun):
+    """What process 1 mounts, in order. `data` lies on the writable partition, the rest in memory."""
+
+    path: AbsolutePath
+    kind: Literal["proc", "sysfs", "devtmpfs", "tmpfs", "data"]
+    reason: str
+    size_kib: int | None = None
+    mode: int | None = None
+
+
+class CallDecision(Noun):
+    """A system call that the policy allows."""
+
+    name: str
+    number: int
+    reason: str
+
+
+class MatrixRow(Noun):
+    """Which calls `program` makes in which phase."""
+
+    program: str
+    boot: tuple[str, ...]
+    serve: tuple[str, ...]
+
+
+class MemoryArray(Noun):
+    """`blocks` blocks of `block_size` bytes for `program`."""
+
+    program: str
+    block_size: int
+    blocks: int
+    reason: str
+
+
+class Limit(Noun):
+    """A resource limit of the service (setrlimit(2) names)."""
+
+    resource: str
+    soft: int
+    hard: int
+    reason: str
+
+
+class Setting(Noun):
+    """A kernel setting written at boot."""
+
+    name: str
+    value: str
+    reason: str
+
+
+class Capability(Noun):
+    """A capability that the service keeps (capabilities(7))."""
+
+    name: str
+    number: int
+    reason: str
+
+
+class RootFormat(Noun):
+    """How the read-only root is packed."""
+
+    filesystem: Literal["squashfs", "erofs"]
+    compression: str
+    block_size: int
+    reason: str
+
+
+class Machine(Noun):
+    """What of the hardware the image was made for."""
+
+    hardware: str
+    how: Literal["metal", "qemu-microvm", "qemu-q35"]
+    processors: int
+    memory_kib: int
+    console: str
+    root_device: str
+    data_device: str
+
+
+class Service(Noun):
+    """How process 1 starts and ends the service."""
+
+    command: tuple[str, ...]
+    environment: tuple[str, ...]
+    directory: str
+    user: Identity
+    group: Identity
+    hostname: str
+    ports: tuple[int, ...]
+    stop_signal: int
+    stop_timeout_ms: int
+    no_new_privileges: bool
+
+
+class Plan(Noun):
+    """Every decision about one image."""
+
+    format: Literal[1] = 1
+    name: str
+    architecture: Literal["x86_64"]
+    machine: Machine
+    service: Service
+    components: tuple[str, ...]
+    kernel_options: tuple[KernelOption, ...]
+    kernel_arguments: tuple[KernelArgument, ...]
+    root: RootFormat
+    files: tuple[PlannedFile, ...]
+    mounts: tuple[Mount, ...]
+    calls: tuple[CallDecision, ...]
+    matrix: tuple[MatrixRow, ...]
+    memory: tuple[MemoryArray, ...]
+    limits: tuple[Limit, ...]
+    settings: tuple[Setting, ...]
+    capabilities: tuple[Capability, ...]
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,222 @@
+"""The Workload: how to start a service, know it is ready, drive it through drills, stop it.
+
+Its file form is the hand-written ``workload.toml`` (docs/workload.md documents every key).
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from onejob.model.noun import Noun
+from onejob.model.tomlfile import load_toml
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+SIGNALS = {
+    "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15,
+    "CONT": 18, "STOP": 19, "WINCH": 28, "PWR": 30,
+}  # fmt: skip  # x86_64 numbers, signal(7); the target's, whatever runs the planner
+
+Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+SignalName = Literal[
+    "HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH", "PWR"
+]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+_VARIABLE = re.compile(r"(?<!%)\{([a-z_]+)(?::([^}]*))?\}")
+INSIDE_VERBS = {"rename": 2, "remove": 1}
+
+
+class Ready(Noun):
+    """How to know that the service is ready; exactly one way."""
+
+    http: str | None = None
+    tcp: Port | None = None
+    log: str | None = None
+    within: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.http, self.tcp, self.log)) != 1:
+            raise ValueError("give exactly one of http, tcp, log")
+        return self
+
+
+class Stop(Noun):
+    """How the service is asked to end, and with which exit status it then does."""
+
+    signal: SignalName = "TERM"
+    within: Seconds = 20.0
+    status: Annotated[int, Field(ge=0, le=255)] = 0
+
+
+class Command(Noun):
+    """One command of a drill, run outside the service, with what must come of it."""
+
+    command: Argv
+    status: Annotated[int, Field(ge=0, le=255)] = 0
+    prints: str | None = None
+
+
+class InFlight(Noun):
+    """A request begun before the drill acts and completed after; it must be answered."""
+
+    http: str
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+
+
+class FileCheck(Noun):
+    """What must be true of a file where the service's files are, once the drill has acted."""
+
+    path: str
+    contains: str | None = None
+    lacks: str | None = None
+    exists: bool | None = None
+
+
+class Expect(Noun):
+    """The effects of a drill, looked for until they hold or `within` seconds are over.
+
+    `request` is made before each look, with a fresh ``{nonce}``, and must be answered.
+    """
+
+    request: str | None = None
+    workers: Literal["renewed", "same"] | None = None
+    files: tuple[FileCheck, ...] = ()
+    within: Seconds = 10.0
+
+
+class Drill(Noun):
+    """One named stretch of the service's life.
+
+    Steps, always in this order: `in_flight` begins, `inside`, `signal`, `run`, `in_flight`
+    completes, `expect`.
+    """
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    in_flight: InFlight | None = None
+    inside: tuple[tuple[str, ...], ...] = ()
+    signal: SignalName | None = None
+    run: tuple[Command, ...] = ()
+    expect: Expect = Expect()
+    within: Seconds = 60.0
+
+    @field_validator("inside", mode="before")
+    @classmethod
+    def _inside_list(cls, value: object) -> object:
+        return _list_of_lists(value)
+
+    @field_validator("inside")
+    @classmethod
+    def _inside_known(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        for verb, *paths in value:
+            if INSIDE_VERBS.get(verb) != len(paths):
+                known = ", ".join(f"{v} ({n} paths)" for v, n in INSIDE_VERBS.items())
+                raise ValueError(f"{' '.join([verb, *paths])!r} is not one of: {known}")
+            if not all(path.startswith("/") for path in paths):
+                raise ValueError(f"{verb}: paths must be absolute")
+        return value
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _run_list(cls, value: object) -> object:
+        return _commands(value)
+
+
+class Workload(Noun):
+    """All that is known beforehand of one service."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    command: Argv
+    packages: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    ready: Ready
+    stop: Stop = Stop()
+    include: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+    directory: str = "/"
+    network: Literal["private", "host"] = "private"
+    drill: tuple[Drill, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_drills()
+        self._check_paths()
+        for place, text in self._templates():
+            check_variables(text, self.ports, place)
+        return self
+
+    def _check_drills(self) -> None:
+        names = [drill.name for drill in self.drill]
+        if len(set(names)) != len(names):
+            raise ValueError("two drills have the same name")
+        if "start" in names and names[0] != "start":
+            raise ValueError("the drill start must come first")
+        if "stop" in names and names[-1] != "stop":
+            raise ValueError("the drill stop must come last")
+        if any(d.name == "stop" and (d.signal or d.run) for d in self.drill):
+            raise ValueError("the drill stop takes its signal from [stop] and runs nothing")
+
+    def _check_paths(self) -> None:
+        for path in (*self.include, self.directory):
+            if not path.startswith("/") or "/../" in f"{path}/":
+                raise ValueError(f"{path!r} must be an absolute path without '..'")
+        if self.command[0].startswith("."):
+            raise ValueError(f"command {self.command[0]!r} must be absolute or found in PATH")
+
+    def _templates(self) -> list[tuple[str, str]]:
+        texts = [("ready.http", self.ready.http or "")]
+        for drill in self.drill:
+            texts += [(f"drill {drill.name}", part) for c in drill.run for part in c.command]
+            texts += [(f"drill {drill.name}", f.http) for f in [drill.in_flight] if f]
+            texts += [(f"drill {drill.name}", drill.expect.request or "")]
+            for check in drill.expect.files:
+                texts += [(f"drill {drill.name}", t or "") for t in (check.contains, check.lacks)]
+        return texts
+
+    def drills(self) -> tuple[Drill, ...]:
+        """The drills as run: always with `start` first and `stop` last."""
+        first = () if self.drill and self.drill[0].name == "start" else (Drill(name="start"),)
+        last = () if self.drill and self.drill[-1].name == "stop" else (Drill(name="stop"),)
+        return (*first, *self.drill, *last)
+
+
+def load_workload(path: Path) -> Workload:
+    """Read `path`; InputError names file and line of every unknown key or wrong value."""
+    return load_toml(path, Workload, "workload")
+
+
+def check_variables(text: str, ports: tuple[int, ...], place: str) -> None:
+    """ValueError for a ``{...}`` in `text` that means nothing (curl's ``%{...}`` is left alone)."""
+    for name, argument in _VARIABLE.findall(text):
+        if name == "address" and argument.isdigit():
+            if int(argument) not in ports:
+                raise ValueError(f"{place}: {{address:{argument}}} but {argument} is not in ports")
+        elif name != "nonce" or argument:
+            raise ValueError(
+                f"{place}: unknown variable in {text!r}; known: {{address:PORT}}, {{nonce}}"
+            )
+
+
+def fill(text: str, addresses: dict[int, str], nonce: str) -> str:
+    """`text` with ``{address:PORT}`` and ``{nonce}`` replaced."""
+    return _VARIABLE.sub(lambda m: nonce if m[1] == "nonce" else addresses[int(m[2])], text)
+
+
+def _list_of_lists(value: object) -> object:
+    """``["verb", "path"]`` is short for ``[["verb", "path"]]``."""
+    if isinstance(value, list | tuple) and value and all(isinstance(v, str) for v in value):
+        return (value,)
+    return value
+
+
+def _commands(value: object) -> object:
+    """A command may be an argument list, or a table with what must come of it; one or several."""
+    if isinstance(value, dict):
+        value = [value]
+    listed = _list_of_lists(value)
+    if not isinstance(listed, list | tuple):
+        return listed
+    return tuple({"command": c} if isinstance(c, list | tuple) else c for c in listed)

@@ -1,0 +1,102 @@
+"""Which components the profile, the hardware and each other ask for, and what they bring."""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from onejob.model.component import AskedBy, Component
+from onejob.model.errors import InputError
+from onejob.model.hardware import Hardware
+from onejob.model.plan import KernelArgument, KernelOption
+from onejob.planner.evidence import Evidence
+
+
+def choose_components(
+    components: Iterable[Component], evidence: Evidence, hardware: Hardware, filesystems: set[str]
+) -> dict[str, tuple[Component, str]]:
+    """The asked-for components by name, each with what asked for it; repeated until none is new."""
+    chosen: dict[str, tuple[Component, str]] = {}
+    waiting = {component.name: component for component in components}
+    while True:
+        asked = {
+            name: reason
+            for name, component in waiting.items()
+            if (reason := _who_asks(component.asked_by, evidence, hardware, filesystems, chosen))
+        }
+        if not asked:
+            return dict(sorted(chosen.items()))
+        chosen |= {name: (waiting.pop(name), reason) for name, reason in asked.items()}
+
+
+def _who_asks(
+    asked: AskedBy,
+    evidence: Evidence,
+    hardware: Hardware,
+    filesystems: set[str],
+    chosen: Mapping[str, object],
+) -> str:
+    """The first reason that holds; empty for none."""
+    if asked.always:
+        return asked.why or "every system needs it"
+    if hardware.how in asked.machine or hardware.architecture in asked.machine:
+        return f"the hardware is {hardware.name}"
+    if asked.processors_min and hardware.processors.count >= asked.processors_min:
+        return f"the hardware has {hardware.processors.count} processors"
+    families = evidence.socket_families()
+    for family in asked.sockets:
+        if family in families:
+            return families[family]
+    for call in asked.calls:
+        if reason := evidence.call_reason(call):
+            return f"{call} {reason}"
+    for filesystem in asked.filesystems:
+        if filesystem in filesystems:
+            return f"the system uses {filesystem}"
+    for name in asked.components:
+        if name in chosen:
+            return f"component {name} needs it"
+    return _match("device", asked.modaliases, hardware.modaliases()) or _match(
+        "path", asked.paths, evidence.paths()
+    )
+
+
+def _match(what: str, patterns: Iterable[str], texts: Iterable[str]) -> str:
+    texts = tuple(texts)
+    for pattern in patterns:
+        for text in texts:
+            if fnmatchcase(text, pattern):
+                return f"{what} {text}"
+    return ""
+
+
+def kernel_options(chosen: Mapping[str, tuple[Component, str]]) -> tuple[KernelOption, ...]:
+    """All options of the chosen components, by name.
+
+    An option that is wanted wins over one that another component leaves out; two different
+    positive values contradict each other and are an InputError.
+    """
+    options: dict[str, KernelOption] = {}
+    for component, asked in chosen.values():
+        for option in component.option:
+            reason = f"{option.why} [{component.name}: {asked}]"
+            new = KernelOption(name=option.name, value=option.value, reason=reason)
+            options[option.name] = _stronger(options.get(option.name), new, component.name)
+    return tuple(options[name] for name in sorted(options))
+
+
+def _stronger(old: KernelOption | None, new: KernelOption, component: str) -> KernelOption:
+    if old is None or old.value == "n":
+        return new
+    if new.value in ("n", old.value):
+        return old
+    raise InputError(
+        f"components contradict each other: {new.name} is {old.value} and, in {component}, {new.value}"
+    )
+
+
+def kernel_arguments(chosen: Mapping[str, tuple[Component, str]]) -> tuple[KernelArgument, ...]:
+    """The boot arguments of the chosen components, in the order of their names."""
+    return tuple(
+        KernelArgument(value=argument.value, reason=f"{argument.why} [{component.name}]")
+        for component, _ in chosen.values()
+        for argument in component.boot_argument
+    )

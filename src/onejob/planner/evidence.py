@@ -1,0 +1,101 @@
+"""What a profile says, indexed for the planner's questions."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from onejob.model.profile import Argument, CallUse, FileUse, How, Profile, Use
+
+SOCKET_FAMILIES = {
+    1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG",
+    40: "AF_VSOCK", 44: "AF_XDP",
+}  # fmt: skip  # include/linux/socket.h
+
+# Ways of use after which the file, or its folder, is not what it was.
+WRITES: frozenset[How] = frozenset(
+    {"written", "appended", "created", "renamed-from", "renamed-to", "removed", "changed", "bound"}
+)
+_NUMBERS_OF_WORDS = 4
+
+
+class Evidence:
+    """Questions to a profile; built once, pure."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._calls: defaultdict[str, list[CallUse]] = defaultdict(list)
+        for use in profile.calls:
+            self._calls[use.call_name].append(use)
+        self._arguments: defaultdict[str, list[Argument]] = defaultdict(list)
+        for argument in profile.arguments:
+            self._arguments[argument.call_name].append(argument)
+
+    def call_names(self) -> tuple[str, ...]:
+        """Every call that was made."""
+        return tuple(sorted(self._calls))
+
+    def call_reason(self, name: str) -> str:
+        """Who made the call, how often and in which drills; empty where nobody did."""
+        uses = self._calls.get(name, [])
+        if not uses:
+            return ""
+        total = sum(use.count for use in uses)
+        programs = ", ".join(sorted({use.program for use in uses}))
+        return f"made {total} times by {programs} in {_joined(use.drill for use in uses)}"
+
+    def succeeded(self, name: str) -> bool:
+        """Whether the call was made and did not always fail."""
+        return any(use.count > use.failed for use in self._calls.get(name, []))
+
+    def socket_families(self) -> dict[str, str]:
+        """The socket families asked for, and the reason for each."""
+        found: dict[str, str] = {}
+        for name in ("socket", "socketpair"):
+            for argument in self._arguments[name]:
+                family = SOCKET_FAMILIES.get(argument.values[0], f"AF_{argument.values[0]}")
+                if argument.count > argument.failed:
+                    found.setdefault(family, f"{name}({family}) by {argument.program}")
+        return found
+
+    def values(self, names: Iterable[str], position: int) -> set[int]:
+        """The values at `position` of successful calls of `names`."""
+        return {
+            argument.values[position]
+            for name in names
+            for argument in self._arguments[name]
+            if len(argument.values) > position and argument.count > argument.failed
+        }
+
+    def profile_ports(self) -> set[int]:
+        """The ports that the service bound (bind facts are family, port)."""
+        return {port for port in self.values(("bind",), 1) if port}
+
+    def paths(self) -> tuple[str, ...]:
+        """Every path that was asked for."""
+        return tuple(file.path for file in self.profile.files)
+
+
+def is_written(file: FileUse) -> bool:
+    """Whether anybody changed the file or its entry."""
+    return any(use.how in WRITES for use in file.uses)
+
+
+def file_reasons(file: FileUse) -> tuple[str, ...]:
+    """Each way of use with program, drills and count."""
+    groups: defaultdict[tuple[str, str], list[Use]] = defaultdict(list)
+    for use in file.uses:
+        groups[use.how, use.program].append(use)
+    return tuple(
+        f"{how} by {program} in {_joined(use.drill for use in uses)} ({_times(uses)})"
+        for (how, program), uses in sorted(groups.items())
+    )
+
+
+def _times(uses: list[Use]) -> str:
+    total = sum(use.count for use in uses)
+    return "once" if total == 1 else f"{total} times"
+
+
+def _joined(drills: Iterable[str]) -> str:
+    names = list(dict.fromkeys(drills))
+    shown = ", ".join(names[:_NUMBERS_OF_WORDS])
+    return f"{shown} and {len(names) - _NUMBERS_OF_WORDS} more" if len(names) > 4 else shown

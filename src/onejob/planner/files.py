@@ -1,0 +1,221 @@
+"""Which paths the read-only root holds, which are writable, and why.
+
+Two layers: what the service only reads lies on the read-only root; a folder in which it was seen
+to write lies on the data partition (or in memory, where Unix keeps temporary things), and starts as
+a copy of what the root holds there.
+"""
+
+import posixpath
+from collections.abc import Iterable, Mapping
+
+from onejob.model.errors import InputError
+from onejob.model.plan import Mount, PlannedFile
+from onejob.model.profile import FileUse, Profile
+from onejob.planner.evidence import file_reasons, is_written
+
+INIT_PATH = "/.onejob/init"
+DATA_PATH = "/.onejob/data"
+LOADER_CACHE = "/etc/ld.so.cache"
+PSEUDO = ("/proc", "/sys", "/dev")
+VOLATILE = ("/run", "/tmp", "/var/tmp", "/var/run", "/dev/shm")
+# A folder that holds programs or configuration of more than one thing must stay read-only.
+_NEVER_WRITABLE = {"/", "/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/root", "/sbin", "/srv",
+                   "/usr", "/usr/bin", "/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/local",
+                   "/usr/sbin", "/usr/share", "/var", "/var/lib", "/home"}  # fmt: skip
+_TMPFS_KIB = 16 * 1024
+_MAX_FILES = 200_000
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether `path` is `folder` or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def is_pseudo(path: str) -> bool:
+    """Whether the kernel makes `path` up."""
+    return any(is_below(path, root) for root in PSEUDO)
+
+
+def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
+    """What process 1 mounts, outermost first, and warnings about writes that will be refused."""
+    volatile: dict[str, str] = {}
+    data: dict[str, str] = {}
+    warnings: list[str] = []
+    for file in profile.files:
+        if not is_written(file) or (is_pseudo(file.path) and not is_below(file.path, "/dev/shm")):
+            continue
+        reason = f"{file.path} {file_reasons(file)[0]}"
+        memory = next((root for root in VOLATILE if is_below(file.path, root)), None)
+        folder = posixpath.dirname(file.path)
+        if memory:
+            volatile.setdefault(memory, reason)
+        elif folder in _NEVER_WRITABLE:
+            warnings.append(
+                f"{file.path} stays read-only though the service wrote it: it lies in {folder}"
+            )
+        else:
+            data.setdefault(folder, reason)
+    fixed = (
+        Mount(path="/proc", kind="proc", reason="process 1 and libraries read it"),
+        Mount(path="/sys", kind="sysfs", reason="libraries read the processors from it"),
+        Mount(path="/dev", kind="devtmpfs", reason="/dev/null, /dev/urandom and the console"),
+    )
+    memory_mounts = (
+        Mount(path=path, kind="tmpfs", reason=reason, size_kib=_TMPFS_KIB, mode=_tmpfs_mode(path))
+        for path, reason in sorted(volatile.items())
+    )
+    data_mounts = (Mount(path=path, kind="data", reason=data[path]) for path in _outermost(data))
+    return (*fixed, *memory_mounts, *data_mounts), tuple(warnings)
+
+
+def _tmpfs_mode(path: str) -> int:
+    return 0o755 if path in ("/run", "/var/run") else 0o1777
+
+
+def _outermost(folders: Iterable[str]) -> list[str]:
+    kept: list[str] = []
+    for folder in sorted(folders):
+        if not any(is_below(folder, other) for other in kept):
+            kept.append(folder)
+    return kept
+
+
+def plan_files(
+    profile: Profile, mounts: tuple[Mount, ...], texts: Mapping[str, str]
+) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
+    """The root's entries by path, and warnings. `texts` are paths whose bytes the plan itself gives."""
+    needed_by = _needed_by(profile)
+    files: dict[str, PlannedFile] = {}
+    warnings: list[str] = []
+    for file in profile.files:
+        if not _is_carried(file, mounts):
+            continue
+        planned = _planned(file, needed_by.get(file.path, ()), texts)
+        files[file.path] = planned
+        if file.kind == "file" and planned.origin == "host" and not file.mode & 0o004:
+            warnings.append(
+                f"the image carries {file.path}, which not everybody may read on the machine that"
+                " was profiled: keep the image as private as that file"
+            )
+    for planned in _own_files(mounts):
+        files.setdefault(planned.path, planned)
+    _complete_folders(files, profile)
+    if len(files) > _MAX_FILES:
+        raise InputError(f"{len(files)} files, more than {_MAX_FILES}")
+    return tuple(files[path] for path in sorted(files)), tuple(warnings)
+
+
+def _is_carried(file: FileUse, mounts: tuple[Mount, ...]) -> bool:
+    """Whether the root holds `file`: it was there before the run, and somebody needs its content."""
+    if file.kind not in ("file", "directory", "symlink") or is_pseudo(file.path):
+        return False
+    mount = next((m for m in mounts if is_below(file.path, m.path) and m.path != "/"), None)
+    if mount is None:
+        return True
+    if mount.kind != "data":
+        # What lies in memory is gone at each boot, so only what has to be there first is a seed.
+        return file.kind == "directory" and mount.path != file.path
+    return file.kind != "file" or not _is_only_output(file)
+
+
+def _is_only_output(file: FileUse) -> bool:
+    """A log or the like: written, never read; yesterday's content has no place in an image."""
+    hows = {use.how for use in file.uses} - {"looked-up", "renamed-from", "changed", "removed"}
+    return bool(hows) and hows <= {"written", "appended", "created", "renamed-to"}
+
+
+def _planned(file: FileUse, needed_by: Iterable[str], texts: Mapping[str, str]) -> PlannedFile:
+    reasons = (*file_reasons(file), *(f"needed by {path}" for path in needed_by))
+    if not reasons:
+        reasons = (
+            ("named by the workload's include",)
+            if file.origin == "user"
+            else ("a folder on the way of other files",)
+        )
+    base = PlannedFile(
+        path=file.path,
+        kind="directory",
+        origin="none",
+        reasons=reasons,
+        mode=file.mode,
+        uid=file.uid,
+        gid=file.gid,
+    )
+    return base.model_copy(update=_content(file, texts))
+
+
+def _content(file: FileUse, texts: Mapping[str, str]) -> dict[str, object]:
+    """What sets an entry apart from a directory: its kind, and where its bytes come from."""
+    if file.path in texts:
+        return {"kind": "file", "origin": "text", "mode": 0o644, "text": texts[file.path]}
+    if file.path == LOADER_CACHE:
+        return {"kind": "file", "origin": "ldconfig", "mode": 0o644}
+    if file.kind == "symlink":
+        return {"kind": "symlink", "mode": 0o777, "target": file.target}
+    if file.kind == "directory":
+        return {}
+    return {
+        "kind": "file",
+        "origin": "host",
+        "size": file.size,
+        "sha256": file.sha256,
+        "package": file.package,
+    }
+
+
+def _needed_by(profile: Profile) -> dict[str, tuple[str, ...]]:
+    """Who needs a library or interpreter (ELF), by the path where the links end."""
+    targets = {file.path: file.target for file in profile.files if file.kind == "symlink"}
+    found: dict[str, list[str]] = {}
+    for file in profile.files:
+        for path in (*file.needed, *([file.interpreter] if file.interpreter else ())):
+            for step in resolve(path, targets):
+                found.setdefault(step, []).append(file.path)
+    return {path: tuple(sorted(set(users))) for path, users in found.items()}
+
+
+def resolve(path: str, targets: Mapping[str, str]) -> list[str]:
+    """The links on the way of `path` among `targets`, and where it ends."""
+    steps: list[str] = []
+    todo = [part for part in path.split("/") if part]
+    done = ""
+    while todo and len(steps) < 40:
+        here = f"{done}/{todo.pop(0)}"
+        if here in targets:
+            steps.append(here)
+            target = targets[here]
+            done = "" if target.startswith("/") else done
+            base = posixpath.normpath(f"{done}/{target}")
+            done, todo = "", [part for part in base.split("/") if part] + todo
+        else:
+            done = here
+    return [*steps, done or "/"]
+
+
+def _own_files(mounts: tuple[Mount, ...]) -> list[PlannedFile]:
+    """What every system carries: process 1, the mount points."""
+    init = PlannedFile(
+        path=INIT_PATH, kind="file", origin="native", native="onejob-init", mode=0o755,
+        reasons=("process 1",),
+    )  # fmt: skip
+    folders = {DATA_PATH: "where the data partition is mounted"}
+    folders |= {mount.path: f"{mount.kind} is mounted here" for mount in mounts}
+    return [init, *(_folder(path, reason) for path, reason in sorted(folders.items()))]
+
+
+def _complete_folders(files: dict[str, PlannedFile], profile: Profile) -> None:
+    """Add the folders above every entry, as the profile knows them."""
+    known = {file.path: file for file in profile.files if file.kind == "directory"}
+    for path in list(files):
+        while path != "/":
+            path = posixpath.dirname(path)
+            if path not in files:
+                seen = known.get(path)
+                files[path] = (
+                    _planned(seen, (), {}) if seen else _folder(path, "on the way of others")
+                )
+    files.setdefault("/", _folder("/", "the root"))
+
+
+def _folder(path: str, reason: str) -> PlannedFile:
+    return PlannedFile(path=path, kind="directory", origin="none", mode=0o755, reasons=(reason,))

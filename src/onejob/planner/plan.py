@@ -1,0 +1,132 @@
+"""Profile + Hardware + components -> Plan. Pure: same input, same bytes; no I/O."""
+
+from collections.abc import Sequence
+
+from onejob.model.component import Component
+from onejob.model.errors import InputError
+from onejob.model.hardware import Hardware
+from onejob.model.plan import Machine, Mount, Plan, RootFormat, Service
+from onejob.model.profile import Profile
+from onejob.model.tomlfile import parse_toml
+from onejob.model.workload import SIGNALS, Workload
+from onejob.planner.accounts import account_texts
+from onejob.planner.components import choose_components, kernel_arguments, kernel_options
+from onejob.planner.evidence import Evidence
+from onejob.planner.files import plan_files, plan_mounts
+from onejob.planner.policy import (
+    plan_calls,
+    plan_capabilities,
+    plan_limits,
+    plan_matrix,
+    plan_memory,
+    plan_settings,
+)
+
+ROOT_FORMAT = RootFormat(
+    filesystem="squashfs",
+    compression="zstd",
+    block_size=262144,
+    reason="measured: 25 % smaller than EROFS lz4hc, 0.3 s slower to the first answer",
+)
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def make_plan(
+    profile: Profile,
+    hardware: Hardware,
+    components: Sequence[Component],
+    *,
+    accept_lost: bool = False,
+) -> Plan:
+    """Decide everything about one image.
+
+    Raises InputError for a profile with lost events (unless `accept_lost`), without a workload, or
+    whose needs contradict each other.
+    """
+    workload = _checked_workload(profile, accept_lost)
+    evidence = Evidence(profile)
+    mounts, write_warnings = plan_mounts(profile)
+    chosen = choose_components(components, evidence, hardware, _filesystems(mounts))
+    files, file_warnings = plan_files(profile, mounts, account_texts(profile))
+    return Plan(
+        name=profile.name,
+        architecture="x86_64",
+        machine=_plan_machine(hardware),
+        service=_plan_service(workload, profile),
+        components=tuple(f"{name}: {reason}" for name, (_, reason) in chosen.items()),
+        kernel_options=kernel_options(chosen),
+        kernel_arguments=kernel_arguments(chosen),
+        root=ROOT_FORMAT,
+        files=files,
+        mounts=mounts,
+        calls=plan_calls(evidence, chosen),
+        matrix=plan_matrix(profile),
+        memory=plan_memory(profile),
+        limits=plan_limits(profile),
+        settings=plan_settings(evidence, chosen),
+        capabilities=plan_capabilities(evidence),
+        warnings=(*write_warnings, *file_warnings),
+    )
+
+
+def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
+    if profile.events_lost and not accept_lost:
+        raise InputError(
+            f"profile of {profile.name}: {profile.events_lost} events were lost, so it is not whole",
+            "profile again, or accept the gap with --accept-lost-events",
+        )
+    if not profile.workload or not profile.program:
+        raise InputError(
+            "the profile names no service to start (no workload in it)",
+            "take it with: onejob profile --workload FILE",
+        )
+    return parse_toml(profile.workload, Workload, "workload in the profile")
+
+
+def _filesystems(mounts: tuple[Mount, ...]) -> set[str]:
+    kinds = {mount.kind for mount in mounts}
+    return {
+        ROOT_FORMAT.filesystem,
+        f"{ROOT_FORMAT.filesystem}-{ROOT_FORMAT.compression}",
+        *({"ext4"} if "data" in kinds else ()),
+        *(kinds - {"data"}),
+    }
+
+
+def _plan_machine(hardware: Hardware) -> Machine:
+    disks = [disk.name for disk in hardware.disks if not disk.removable]
+    if not disks:
+        raise InputError(
+            f"hardware {hardware.name} has no disk for the root",
+            "survey the machine with its disks attached",
+        )
+    return Machine(
+        hardware=hardware.name,
+        how=hardware.how,
+        processors=hardware.processors.count,
+        memory_kib=hardware.memory_kib,
+        console=hardware.consoles[0] if hardware.consoles else "ttyS0",
+        root_device=f"/dev/{disks[0]}",
+        data_device=f"/dev/{disks[1]}" if len(disks) > 1 else "",
+    )
+
+
+def _plan_service(workload: Workload, profile: Profile) -> Service:
+    environment = {"PATH": _PATH.partition("=")[2], **workload.environment}
+    setuid_program = any(
+        file.mode & 0o6000 and any(use.how == "executed" for use in file.uses)
+        for file in profile.files
+    )
+    return Service(
+        command=(profile.program, *workload.command[1:]),
+        environment=tuple(f"{name}={value}" for name, value in sorted(environment.items())),
+        directory=workload.directory,
+        user=0,
+        group=0,
+        hostname=workload.name,
+        ports=workload.ports,
+        stop_signal=SIGNALS[workload.stop.signal],
+        stop_timeout_ms=int(workload.stop.within * 1000),
+        # A setuid program that the service runs would lose its rights (prctl(2), PR_SET_NO_NEW_PRIVS).
+        no_new_privileges=not setuid_program,
+    )

@@ -1,0 +1,138 @@
+"""Which calls, capabilities, limits and memory the service gets, each with its reason."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from onejob.model.component import Component
+from onejob.model.plan import CallDecision, Capability, Limit, MatrixRow, MemoryArray, Setting
+from onejob.model.profile import Profile
+from onejob.model.syscalls import call_number
+from onejob.planner.evidence import Evidence
+
+# Head-room over the profiled peak: a drill is shorter than a life.
+HEAD_ROOM = 4
+MEMORY_HEAD_ROOM_PERCENT = 25
+_MIN_DESCRIPTORS = 1024
+
+# capabilities(7): what each permits, by the call that needs it (numbers: linux/capability.h).
+_CAPABILITIES: tuple[tuple[str, int, tuple[str, ...]], ...] = (
+    ("CAP_CHOWN", 0, ("chown", "fchown", "lchown", "fchownat")),
+    ("CAP_FOWNER", 3, ("chmod", "fchmod", "fchmodat", "chown", "fchown", "utimensat")),
+    ("CAP_FSETID", 4, ("chmod", "fchmod", "fchmodat")),
+    ("CAP_KILL", 5, ("kill", "tgkill", "tkill")),
+    ("CAP_SETGID", 6, ("setgid", "setregid", "setresgid", "setgroups", "setfsgid")),
+    ("CAP_SETUID", 7, ("setuid", "setreuid", "setresuid", "setfsuid")),
+    ("CAP_IPC_LOCK", 14, ("mlock", "mlock2", "mlockall")),
+    ("CAP_SYS_CHROOT", 18, ("chroot",)),
+    ("CAP_SYS_NICE", 23, ("setpriority", "sched_setscheduler", "sched_setparam", "ioprio_set")),
+    ("CAP_MKNOD", 27, ("mknod", "mknodat")),
+)
+
+
+def plan_calls(
+    evidence: Evidence, chosen: Mapping[str, tuple[Component, str]]
+) -> tuple[CallDecision, ...]:
+    """The allowed calls by number: those that were made, and those that components stand for."""
+    reasons = {name: evidence.call_reason(name) for name in evidence.call_names()}
+    for component, _ in chosen.values():
+        for call in component.call:
+            reasons.setdefault(call.name, f"{call.why} [{component.name}]")
+    decisions = [
+        CallDecision(name=name, number=number, reason=reason)
+        for name, reason in reasons.items()
+        if (number := call_number(name)) is not None
+    ]
+    return tuple(sorted(decisions, key=lambda decision: decision.number))
+
+
+def plan_matrix(profile: Profile) -> tuple[MatrixRow, ...]:
+    """Program by phase: the calls that each made."""
+    cells: defaultdict[str, dict[str, set[str]]] = defaultdict(
+        lambda: {"boot": set(), "serve": set()}
+    )
+    for use in profile.calls:
+        cells[use.program][use.phase].add(use.call_name)
+    return tuple(
+        MatrixRow(
+            program=program,
+            boot=tuple(sorted(phases["boot"])),
+            serve=tuple(sorted(phases["serve"])),
+        )
+        for program, phases in sorted(cells.items())
+    )
+
+
+def plan_capabilities(evidence: Evidence) -> tuple[Capability, ...]:
+    """The capabilities whose calls succeeded, and those that addresses and owners ask for."""
+    found: dict[int, Capability] = {}
+    for name, number, calls in _CAPABILITIES:
+        used = [call for call in calls if evidence.succeeded(call)]
+        if used:
+            reason = f"{used[0]} {evidence.call_reason(used[0])}"
+            found[number] = Capability(name=name, number=number, reason=reason)
+    if evidence.profile.accounts and any(account.uid for account in evidence.profile.accounts):
+        reason = "the service starts as root and uses files of its own accounts"
+        found[1] = Capability(name="CAP_DAC_OVERRIDE", number=1, reason=reason)
+    ports = {port for port in evidence.profile_ports() if port < 1024}
+    if ports:
+        reason = f"binds port {min(ports)}"
+        found[10] = Capability(name="CAP_NET_BIND_SERVICE", number=10, reason=reason)
+    if families := {"AF_PACKET"} & evidence.socket_families().keys():
+        reason = f"opens {min(families)} sockets"
+        found[13] = Capability(name="CAP_NET_RAW", number=13, reason=reason)
+    return tuple(found[number] for number in sorted(found))
+
+
+def plan_limits(profile: Profile) -> tuple[Limit, ...]:
+    """Resource limits from the profiled peaks (setrlimit(2)); `tasks` is the whole service's."""
+    wanted = max(_MIN_DESCRIPTORS, _power_of_two(HEAD_ROOM * profile.number_of_descriptors))
+    reason = (
+        f"{profile.number_of_descriptors} descriptors at once in the profile, times {HEAD_ROOM}"
+    )
+    threads = max(profile.number_of_threads, profile.number_of_processes, 1)
+    tasks = _power_of_two(HEAD_ROOM * threads)
+    return (
+        Limit(resource="core", soft=0, hard=0, reason="a core file would hold the service's secrets"),
+        Limit(resource="nofile", soft=wanted, hard=wanted, reason=reason),
+        Limit(
+            resource="tasks", soft=tasks, hard=tasks,
+            reason=f"{threads} tasks at once in the profile, times {HEAD_ROOM}",
+        ),
+    )  # fmt: skip
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def plan_memory(profile: Profile) -> tuple[MemoryArray, ...]:
+    """Arrays of blocks by program and size, with head-room."""
+    return tuple(
+        MemoryArray(
+            program=row.program,
+            block_size=row.block_size,
+            blocks=row.peak + -(-row.peak * MEMORY_HEAD_ROOM_PERCENT // 100),
+            reason=f"{row.peak} alive at once in the profile, plus {MEMORY_HEAD_ROOM_PERCENT} %",
+        )
+        for row in sorted(profile.allocations, key=lambda row: (row.program, row.block_size))
+        if row.peak
+    )
+
+
+def plan_settings(
+    evidence: Evidence, chosen: Mapping[str, tuple[Component, str]]
+) -> tuple[Setting, ...]:
+    """Kernel settings: the components', and a listen queue as long as the service asked for."""
+    settings = {
+        setting.name: Setting(
+            name=setting.name, value=setting.value, reason=f"{setting.why} [{component.name}]"
+        )
+        for component, _ in chosen.values()
+        for setting in component.sysctl
+    }
+    backlog = max(evidence.values(("listen",), 0), default=0)
+    if 0 < backlog < 2**31 - 1:
+        name = "net.core.somaxconn"
+        reason = f"listen was called with a backlog of {backlog}"
+        settings[name] = Setting(name=name, value=str(backlog), reason=reason)
+    return tuple(settings[name] for name in sorted(settings))

@@ -1,0 +1,177 @@
+"""What lies at the paths that the service used: type, owner, hash, links, needs, package.
+
+Looked at on the host after the run, which the run did not change: so it is the state before it.
+A path is followed component by component; each symbolic link on the way is an entry of its own,
+and uses are booked on the path where they end.
+"""
+
+import grp
+import hashlib
+import os
+import posixpath
+import pwd
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from onejob.model.profile import Account, FileUse, Group, How, Origin, Use
+from onejob.profiler.elf import read_needs
+from onejob.profiler.packages import owner_of
+from onejob.profiler.recording import Recording, kind_of, normal_path, ways_of
+
+PSEUDO_ROOTS = ("/proc", "/sys", "/dev")
+_MAX_LINKS = 40
+_Key = tuple[str, str, How]  # program, drill, how
+
+
+class Describer:
+    """Gathers uses by path, then describes each path once."""
+
+    def __init__(self) -> None:
+        self._uses: defaultdict[str, Counter[_Key]] = defaultdict(Counter)
+        self._origin: dict[str, Origin] = {}
+
+    def add(self, path: str, program: str, drill: str, how: How, count: int) -> None:
+        """`program` used `path` in `drill`."""
+        *links, end = follow(path)
+        for link in links:
+            self._uses[link][program, drill, "looked-up"] += count
+            self._origin[link] = "observed"
+        self._uses[end][program, drill, how] += count
+        self._origin[end] = "observed"
+
+    def add_needed(self, path: str, origin: Origin) -> None:
+        """`path` is needed though nobody was seen to use it."""
+        for part in follow(path):
+            self._uses.setdefault(part, Counter())
+            self._origin.setdefault(part, origin)
+
+    def complete(self) -> tuple[FileUse, ...]:
+        """All paths with what is there: the ELF closure and the directories above are added."""
+        described: dict[str, FileUse] = {}
+        while todo := sorted(self._uses.keys() - described.keys()):
+            for path in todo:
+                described[path] = self._describe(path)
+                self._add_around(described[path])
+        return tuple(described[path] for path in sorted(described))
+
+    def _add_around(self, file: FileUse) -> None:
+        if is_pseudo(file.path):
+            return
+        for needed in (*file.needed, *([file.interpreter] if file.interpreter else [])):
+            self.add_needed(needed, "static")
+        if file.kind != "missing" and file.path != "/":
+            self.add_needed(posixpath.dirname(file.path), "static")
+
+    def _describe(self, path: str) -> FileUse:
+        uses = tuple(
+            Use(program=program, drill=drill, how=how, count=count)
+            for (program, drill, how), count in sorted(self._uses[path].items())
+        )
+        return describe_path(path, uses, self._origin[path])
+
+
+def describe_path(path: str, uses: tuple[Use, ...], origin: Origin) -> FileUse:
+    """What is at `path` on this machine (not followed)."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return FileUse(path=path, kind="missing", existed=False, uses=uses, origin=origin)
+    kind = kind_of(status.st_mode)
+    facts = FileUse(
+        path=path, kind=kind, mode=stat.S_IMODE(status.st_mode), uid=status.st_uid,
+        gid=status.st_gid, uses=uses, origin=origin,
+    )  # fmt: skip
+    if is_pseudo(path):
+        return facts
+    if kind == "symlink":
+        return facts.model_copy(update={"target": os.readlink(path), "package": owner_of(path)})
+    return _describe_content(facts, status.st_size) if kind == "file" else facts
+
+
+def _describe_content(facts: FileUse, size: int) -> FileUse:
+    needs = read_needs(Path(facts.path))
+    return facts.model_copy(
+        update={
+            "size": size,
+            "sha256": hash_file(Path(facts.path)),
+            "package": owner_of(facts.path),
+            "needed": needs.libraries if needs else (),
+            "interpreter": needs.interpreter if needs else "",
+        }
+    )
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def follow(path: str) -> list[str]:
+    """The symbolic links met on the way of `path`, in order, then where it ends (canonical)."""
+    links: list[str] = []
+    todo = normal_path(path).strip("/").split("/")
+    done = ""
+    while todo and len(links) < _MAX_LINKS:
+        part = todo.pop(0)
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = posixpath.dirname(done)
+            continue
+        here = f"{done}/{part}"
+        if not os.path.islink(here) or is_pseudo(here):
+            done = here
+            continue
+        links.append(here)
+        target = os.readlink(here)
+        done = "" if target.startswith("/") else done
+        todo = target.strip("/").split("/") + todo
+    return [*links, done or "/"]
+
+
+def is_pseudo(path: str) -> bool:
+    """Whether `path` lies in a file system that the kernel makes up."""
+    return any(path == root or path.startswith(root + "/") for root in PSEUDO_ROOTS)
+
+
+def describe_recording(recording: Recording, include: Iterable[str]) -> tuple[FileUse, ...]:
+    """Every path of `recording`, and all content below the workload's `include` paths."""
+    programs = {program.id: program.path for program in recording.programs}
+    describer = Describer()
+    for seen in recording.files:
+        for how in ways_of(seen):
+            program, drill = programs[seen.program], recording.drills[seen.drill]
+            describer.add(seen.path, program, drill, how, seen.count)
+    for path in include:
+        for found in walk(path):
+            describer.add_needed(found, "user")
+    return describer.complete()
+
+
+def walk(path: str) -> Iterator[str]:
+    """`path` and everything below it, links not followed."""
+    yield path
+    for folder, folders, files in os.walk(path):
+        for name in sorted((*folders, *files)):
+            yield f"{folder.rstrip('/')}/{name}"
+
+
+def describe_accounts(
+    users: set[int], groups: set[int]
+) -> tuple[tuple[Account, ...], tuple[Group, ...]]:
+    """The host's definitions of the given user and group ids; unknown ids have none."""
+    accounts = []
+    for row in sorted(pwd.getpwall(), key=lambda row: row.pw_uid):
+        if row.pw_uid in users:
+            accounts.append(
+                Account(name=row.pw_name, uid=row.pw_uid, gid=row.pw_gid, home=row.pw_dir)
+            )
+    wanted = groups | {account.gid for account in accounts}
+    found = sorted((row.gr_gid, row.gr_name) for row in grp.getgrall() if row.gr_gid in wanted)
+    return tuple(accounts), tuple(Group(name=name, gid=gid) for gid, name in found)

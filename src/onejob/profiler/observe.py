@@ -1,0 +1,161 @@
+"""The two watched runs of a service: one under the probe, one with the memory recorder preloaded.
+
+Two runs, because the recorder makes calls and opens files of its own, which would then stand in the
+profile as the service's. Both run the same drills in the same kind of sandbox.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from onejob.base.natives import native_path
+from onejob.base.process import end_group
+from onejob.base.progress import Progress
+from onejob.drive.drills import DrillResult, run_drills
+from onejob.drive.probe import Probe
+from onejob.drive.ready import wait_ready
+from onejob.drive.target import Exit
+from onejob.model.workload import Drill, Workload
+from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
+from onejob.profiler.place import ProfiledService
+from onejob.profiler.recording import Recording, read_recording
+from onejob.profiler.sandbox import sandbox_command
+
+_START_TIMEOUT_S = 15.0
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class _Narrator:
+    """Shows each drill as it begins."""
+
+    def __init__(self, service: ProfiledService, workload: Workload, progress: Progress) -> None:
+        self._service = service
+        self._progress = progress
+        self._done = 0
+        self._total = len(workload.drills())
+
+    def drill_begins(self, drill: Drill) -> None:
+        self._service.note_memory()
+        self._progress.step(f"drill {drill.name}", self._done / self._total)
+
+    def drill_ended(self, result: DrillResult) -> None:
+        self._done += 1
+
+
+def service_environment(workload: Workload) -> dict[str, str]:
+    """What the service finds in its environment: a PATH, and what the workload gives."""
+    return {"PATH": DEFAULT_PATH, **workload.environment}
+
+
+def watch_calls(
+    workload: Workload, command: list[str], folder: Path, progress: Progress
+) -> tuple[Recording, int]:
+    """Run the service under the probe; the recording and the peak resident memory in KiB."""
+    log = folder / "output"
+    with log.open("wb") as output:
+        probe = Probe(
+            command,
+            folder / "keep" / "recording.json",
+            output=output,
+            prefix=[*_sandbox(workload, folder), "--"],
+            environment=service_environment(workload),
+        )
+        with probe, _network_of(probe.pid) as network:
+            service = ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
+            _drive(service, workload, progress)
+            recording = read_recording(probe.finish())
+    return recording, service.peak_resident_kib
+
+
+def watch_memory(
+    workload: Workload, command: list[str], folder: Path, progress: Progress
+) -> tuple[ProgramAllocations, ...]:
+    """Run the service with the memory recorder preloaded; its counts by program."""
+    recordings = folder / "keep" / "allocations"
+    recordings.mkdir()
+    recordings.chmod(0o1777)  # the service's own users write here
+    words = _sandbox(workload, folder)
+    words += ["--set", f"LD_PRELOAD={native_path('libonejob_recorder.so')}"]
+    words += ["--set", f"ONEJOB_RECORDER_DIR={recordings}"]
+    log = folder / "output"
+    with (
+        log.open("wb") as output,
+        _started(words, command, service_environment(workload), output) as process,
+        _network_of(process.pid) as network,
+    ):
+        exited = partial(_exit_of, process)
+        service = ProfiledService(process.pid, network, exited, lambda _drill: None, log)
+        _drive(service, workload, progress)
+    return merge_allocations(read_allocations(recordings))
+
+
+@contextmanager
+def _started(
+    sandbox: list[str], command: list[str], environment: Mapping[str, str], output: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`command` in its sandbox, as soon as it has begun; at the end all of it is gone."""
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        [*sandbox, "--tell", str(theirs), "--", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=dict(environment),
+        pass_fds=(theirs,),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        select.select([ours], [], [], _START_TIMEOUT_S)  # end of file: exec closed the other end
+        yield process
+    finally:
+        os.close(ours)
+        kill_namespace(process)
+
+
+def kill_namespace(process: subprocess.Popen[bytes]) -> None:
+    """Kill every process in the sandbox that `process` opened, however it left its parent."""
+    own = os.readlink("/proc/self/ns/mnt")
+    try:
+        sandbox = os.readlink(f"/proc/{process.pid}/ns/mnt")
+    except OSError:
+        sandbox = own
+    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+        with suppress(OSError):
+            if sandbox != own and os.readlink(f"/proc/{pid}/ns/mnt") == sandbox:
+                os.kill(pid, signal.SIGKILL)
+    end_group(process)
+
+
+@contextmanager
+def _network_of(pid: int) -> Iterator[Path]:
+    """The network namespace of `pid`, held open so that it can be looked at after its end."""
+    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _sandbox(workload: Workload, folder: Path) -> list[str]:
+    return sandbox_command(folder, workload.network == "private", workload.directory)
+
+
+def _drive(service: ProfiledService, workload: Workload, progress: Progress) -> None:
+    progress.step("waiting until it is ready")
+    wait_ready(service, workload, time.monotonic())
+    run_drills(service, workload, _Narrator(service, workload, progress))
+
+
+def _exit_of(process: subprocess.Popen[bytes]) -> Exit | None:
+    status = process.poll()
+    if status is None:
+        return None
+    return Exit(status, None) if status >= 0 else Exit(None, -status)

@@ -1,0 +1,153 @@
+"""A service under the profiler, as a drill's Target: processes, signals and files by /proc."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from onejob.base.linux import open_in_root
+from onejob.drive.target import Exit, Process
+from onejob.model.errors import ServiceError
+
+_CHUNK = 1 << 20
+
+
+class ProfiledService:
+    """The service whose main process is `main`. All paths are as the service sees them."""
+
+    def __init__(
+        self,
+        main: int,
+        network: Path | None,
+        exited: Callable[[], Exit | None],
+        begin_drill: Callable[[str], None],
+        output: Path,
+    ) -> None:
+        self._main = main
+        self._exited = exited
+        self._begin_drill = begin_drill
+        self._output = output
+        self.network = network
+        self.peak_resident_kib = 0
+
+    def address(self, port: int) -> str:
+        """The service is in reach by loopback, in its own network namespace or in this one."""
+        return f"127.0.0.1:{port}"
+
+    def begin_drill(self, name: str) -> None:
+        """Tell the observer, after a look at the memory that the last drill took."""
+        self.note_memory()
+        self._begin_drill(name)
+
+    def note_memory(self) -> None:
+        """Keep the largest sum of the processes' peak resident sets (VmHWM, proc(5))."""
+        total = sum(_resident_kib(process.pid) for process in self.processes())
+        self.peak_resident_kib = max(self.peak_resident_kib, total)
+
+    def send_signal(self, number: int) -> None:
+        """Signal the main process."""
+        try:
+            os.kill(self._main, number)
+        except ProcessLookupError as error:
+            raise ServiceError(f"the service (pid {self._main}) is gone") from error
+
+    def processes(self) -> tuple[Process, ...]:
+        """The main process and its descendants."""
+        everyone = {process.pid: process for process in _all_processes()}
+        found = [everyone[self._main]] if self._main in everyone else []
+        for process in found:
+            found += [child for child in everyone.values() if child.parent == process.pid]
+        return tuple(found)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename in the service's view."""
+        source, target = self._open_folder(old), self._open_folder(new)
+        try:
+            names = os.path.basename(old), os.path.basename(new)
+            os.rename(*names, src_dir_fd=source, dst_dir_fd=target)
+        except OSError as error:
+            raise ServiceError(f"rename {old} to {new}: {error.strerror}") from error
+        finally:
+            os.close(source)
+            os.close(target)
+
+    def remove(self, path: str) -> None:
+        """Remove a file in the service's view."""
+        folder = self._open_folder(path)
+        try:
+            os.unlink(os.path.basename(path), dir_fd=folder)
+        except OSError as error:
+            raise ServiceError(f"remove {path}: {error.strerror}") from error
+        finally:
+            os.close(folder)
+
+    def exists(self, path: str) -> bool:
+        """Whether the service would find `path`."""
+        try:
+            os.close(self._open(path, os.O_PATH))
+        except OSError:
+            return False
+        return True
+
+    def contains(self, path: str, text: str) -> bool:
+        """Whether the file has `text` in it."""
+        needle = text.encode()
+        try:
+            file = os.fdopen(self._open(path, os.O_RDONLY), "rb")
+        except OSError:
+            return False
+        with file:
+            kept = b""
+            while chunk := file.read(_CHUNK):
+                if needle in kept + chunk:
+                    return True
+                kept = chunk[-len(needle) :]
+        return False
+
+    def output(self) -> str:
+        """What the service has printed."""
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
+
+    def exited(self) -> Exit | None:
+        """How the main process ended."""
+        return self._exited()
+
+    def _open(self, path: str, flags: int) -> int:
+        root = os.open(f"/proc/{self._main}/root", os.O_PATH | os.O_DIRECTORY)
+        try:
+            return open_in_root(root, path, flags)
+        finally:
+            os.close(root)
+
+    def _open_folder(self, path: str) -> int:
+        folder = os.path.dirname(path)
+        try:
+            return self._open(folder, os.O_PATH | os.O_DIRECTORY)
+        except OSError as error:
+            raise ServiceError(f"{folder}: {error.strerror}") from error
+
+
+def _all_processes() -> list[Process]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := _read_process(int(name))):
+            found.append(process)
+    return sorted(found)
+
+
+def _read_process(pid: int) -> Process | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        program = os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return None
+    if fields[0] in ("Z", "X"):
+        return None
+    return Process(pid, int(fields[1]), int(fields[19]), program)
+
+
+def _resident_kib(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(row.split()[1]) for row in text.splitlines() if row.startswith("VmHWM")), 0)

@@ -1,0 +1,165 @@
+"""The probe's recording file, read into facts: calls, arguments, file uses, peaks."""
+
+import errno
+import os
+import posixpath
+import stat
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from onejob.model.jsonfile import load_json
+from onejob.model.noun import Noun
+from onejob.model.profile import How
+from onejob.model.syscalls import call_name
+
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+Role = Literal["path", "from", "to", "exec", "map", "bind", "connect"]
+
+_OPENS = {"open", "openat", "openat2", "creat"}
+_REMOVES = {"unlink", "unlinkat", "rmdir"}
+_CREATES = {"mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"}
+_CHANGES = {
+    "chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "truncate", "utime", "utimes",
+    "futimesat", "utimensat", "setxattr", "lsetxattr", "removexattr", "lremovexattr", "setxattrat",
+    "removexattrat",
+}  # fmt: skip
+
+
+class ProgramSeen(Noun):
+    """A distinct executable."""
+
+    id: Number
+    path: str
+
+
+class CallsSeen(Noun):
+    """How often a program made a call in a drill; `errors` maps errno to a count."""
+
+    program: Number
+    drill: Number
+    nr: Number
+    count: Number
+    errors: dict[str, int] = Field(default_factory=dict)
+
+
+class FactSeen(Noun):
+    """Selected arguments of a call."""
+
+    program: Number
+    drill: Number
+    nr: Number
+    args: tuple[int, ...]
+    count: Number
+    failed: Number = 0
+
+
+class FileSeen(Noun):
+    """A path that was handed to the kernel, and what the kernel said."""
+
+    program: Number
+    drill: Number
+    nr: Number
+    role: Role
+    path: str
+    error: Number = 0
+    flags: int = 0
+    created: bool = False
+    count: Number
+
+    @property
+    def call(self) -> str:
+        """The name of the call."""
+        return call_name(self.nr)
+
+
+class Peaks(Noun):
+    """Most alive at once."""
+
+    processes: Number = 0
+    threads: Number = 0
+    sockets: Number = 0
+    descriptors: Number = 0
+    pipes: Number = 0
+
+
+class Recording(Noun):
+    """Everything that the probe saw of one run."""
+
+    format: Literal[1]
+    backend: Literal["ebpf", "ptrace"]
+    drills: tuple[str, ...]
+    lost: dict[str, int]
+    programs: tuple[ProgramSeen, ...]
+    calls: tuple[CallsSeen, ...]
+    facts: tuple[FactSeen, ...]
+    files: tuple[FileSeen, ...]
+    peaks: Peaks
+
+
+def read_recording(path: Path) -> Recording:
+    """Read what the probe wrote; InputError where it is not whole."""
+    return load_json(path, Recording, "recording")
+
+
+def normal_path(path: str) -> str:
+    """`path` with doubled slashes and ``.`` gone; ``..`` is kept, a symlink may stand before it."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return "/" + "/".join(parts) if ".." not in parts else posixpath.normpath("/" + "/".join(parts))
+
+
+def ways_of(seen: FileSeen) -> tuple[How, ...]:
+    """How the file was used, in the profile's words."""
+    if seen.error:
+        gone = seen.error in (errno.ENOENT, errno.ENOTDIR)
+        return ("missing",) if gone and seen.role != "to" else ()
+    roles: dict[str, tuple[How, ...]] = {
+        "exec": ("executed",), "map": ("mapped",), "bind": ("bound",), "connect": ("connected",),
+    }  # fmt: skip
+    if seen.role in roles:
+        return roles[seen.role]
+    if seen.call in _OPENS:
+        return _open_ways(seen)
+    return (_other_way(seen),)
+
+
+def _open_ways(seen: FileSeen) -> tuple[How, ...]:
+    flags = seen.flags | (os.O_WRONLY | os.O_CREAT | os.O_TRUNC if seen.call == "creat" else 0)
+    if flags & os.O_PATH:
+        return ("looked-up",)
+    if flags & os.O_DIRECTORY:
+        return ("listed",)
+    ways: list[How] = ["created"] if seen.created else []
+    access = flags & os.O_ACCMODE
+    if access != os.O_WRONLY:
+        ways.append("read")
+    if access != os.O_RDONLY:
+        ways.append("appended" if flags & os.O_APPEND else "written")
+    return tuple(ways)
+
+
+def _other_way(seen: FileSeen) -> How:
+    name = seen.call
+    if name.startswith("rename"):
+        return "renamed-from" if seen.role == "from" else "renamed-to"
+    if name in ("link", "linkat"):
+        return "linked" if seen.role == "from" else "created"
+    if name in _REMOVES:
+        return "removed"
+    if name in _CREATES:
+        return "created"
+    return "changed" if name in _CHANGES else "looked-up"
+
+
+def kind_of(mode: int) -> Literal["file", "directory", "symlink", "device", "socket", "pipe"]:
+    """The profile's word for a file type (inode(7))."""
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISLNK(mode):
+        return "symlink"
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    return "pipe" if stat.S_ISFIFO(mode) else "device"

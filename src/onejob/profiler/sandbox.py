@@ -1,0 +1,143 @@
+"""A throw-away view of this machine: the service runs on the real files, and changes none of them.
+
+Run as a program, it enters its own mount namespace (and network namespace with only a loopback),
+lays an overlay with a RAM upper layer over every file system, and becomes the given command. What
+the service writes, renames and removes is gone with it; the host stays as it was, which is also
+the state that an image has to start from.
+"""
+
+import argparse
+import fcntl
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from onejob.base import linux
+
+# File systems that are the kernel's own view, shared rather than overlaid.
+_PSEUDO = {
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
+    "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore",
+    "securityfs", "sysfs", "tracefs",
+}  # fmt: skip
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+
+
+class MountPoint(NamedTuple):
+    """A row of /proc/self/mountinfo."""
+
+    path: str
+    kind: str
+
+
+def sandbox_command(folder: Path, private_network: bool, directory: str) -> list[str]:
+    """The words to put, with ``--``, before a command so that it runs in a sandbox, in `directory`.
+
+    `folder` is an existing empty directory; its subfolder ``keep`` is shared with the host, and is
+    where the command leaves what must survive.
+    """
+    words = [sys.executable, "-m", "onejob.profiler.sandbox", "--folder", str(folder)]
+    words += ["--directory", directory]
+    return [*words, *(["--private-network"] if private_network else [])]
+
+
+def read_mounts(text: str) -> list[MountPoint]:
+    """The rows of a mountinfo file, in order (proc(5)); octal escapes undone."""
+    rows = []
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        path = left.split(" ")[4].encode().decode("unicode_escape")
+        rows.append(MountPoint(path, right.split(" ")[0]))
+    return rows
+
+
+def enter(folder: Path, private_network: bool) -> None:
+    """Move this process into the throw-away view."""
+    mounts = read_mounts(Path("/proc/self/mountinfo").read_text())
+    linux.unshare(linux.CLONE_NEWNS | (linux.CLONE_NEWNET if private_network else 0))
+    linux.mount("none", Path("/"), "", linux.MS_REC | linux.MS_PRIVATE)
+    if private_network:
+        _bring_loopback_up()
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    linux.mount("onejob", scratch, "tmpfs")
+    new_root = scratch / "root"
+    new_root.mkdir()
+    _overlay("/", new_root, scratch, 0)
+    for number, mount in enumerate(mounts, 1):
+        if mount.path != "/" and not Path(mount.path).is_relative_to(folder):
+            _repeat(mount, new_root, scratch, number)
+    _bind(str(folder / "keep"), new_root / folder.relative_to("/") / "keep")
+    _become_root(new_root, folder)
+
+
+def _bring_loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+
+
+def _overlay(lower: str, target: Path, scratch: Path, number: int) -> None:
+    upper, work = scratch / f"upper{number}", scratch / f"work{number}"
+    upper.mkdir()
+    work.mkdir()
+    status = os.stat(lower)
+    os.chown(upper, status.st_uid, status.st_gid)
+    upper.chmod(status.st_mode & 0o7777)
+    linux.mount("onejob", target, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+
+
+def _bind(source: str, target: Path) -> None:
+    linux.mount(source, target, "", linux.MS_BIND)
+
+
+def _repeat(mount: MountPoint, new_root: Path, scratch: Path, number: int) -> None:
+    """Give the new root what is mounted at `mount`; a mount point that is hidden is left out."""
+    target = new_root / mount.path.lstrip("/")
+    if not target.exists():
+        return
+    if mount.kind in _PSEUDO or not target.is_dir() or ":" in mount.path or "," in mount.path:
+        _bind(mount.path, target)
+        return
+    try:
+        _overlay(mount.path, target, scratch, number)
+    except OSError:
+        # Not every file system can be a lower layer; sharing it is then the closest thing.
+        _bind(mount.path, target)
+
+
+def _become_root(new_root: Path, folder: Path) -> None:
+    old = folder / "old"
+    (new_root / old.relative_to("/")).mkdir(exist_ok=True)
+    linux.pivot_root(new_root, new_root / old.relative_to("/"))
+    os.chdir("/")
+    linux.unmount(old, linux.MNT_DETACH)
+
+
+def main() -> None:
+    """Enter the sandbox and become the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--private-network", action="store_true")
+    parser.add_argument("--directory", default="/")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--tell", type=int, help="descriptor that closes when the command has begun"
+    )
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    try:
+        enter(options.folder, options.private_network)
+        os.chdir(options.directory)
+        if options.tell is not None:
+            os.set_inheritable(options.tell, False)
+        variables = dict(setting.split("=", 1) for setting in options.set)
+        os.execvpe(options.command[0], options.command, {**os.environ, **variables})
+    except OSError as error:
+        sys.exit(f"sandbox: {error}")
+
+
+if __name__ == "__main__":
+    main()
