@@ -44,6 +44,7 @@ class Probe:
     ) -> None:
         self._recording = recording
         self._exit: Exit | None = None
+        self.started_at = 0.0  # time.monotonic(), when the command's exec had succeeded
         self._replies: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         words = [*prefix, str(native_path("onejob-probe")), "record"]
         words += ["--output", str(recording), "--first-drill", first_drill, "--", *command]
@@ -146,6 +147,8 @@ class Probe:
                 reply = json.loads(line)
             except ValueError:
                 reply = {"error": f"onejob-probe said {line[:200]!r}"}
+            if "started" in reply:
+                self.started_at = time.monotonic()
             if "exited" in reply:
                 ended = reply["exited"]
                 self._exit = Exit(ended.get("status"), ended.get("signal"))

@@ -69,6 +69,7 @@ class ProgramAllocations:
     sizes: Mapping[int, SizeCount]
     """Peak: the largest of any process. Totals: sums, each block counted once."""
     overflow: int
+    """Sums. What a child inherited counts in it again: only 0 says that nothing was missed."""
     untagged: int
     unrecorded_forks: int
 

@@ -61,7 +61,8 @@ class Describer:
             return
         for needed in (*file.needed, *([file.interpreter] if file.interpreter else [])):
             self.add_needed(needed, "static")
-        if file.kind != "missing" and file.path != "/":
+        made_in_run = any(use.how in ("created", "renamed-to") for use in file.uses)
+        if (file.kind != "missing" or made_in_run) and file.path != "/":
             self.add_needed(posixpath.dirname(file.path), "static")
 
     def _describe(self, path: str) -> FileUse:

@@ -105,7 +105,7 @@ def assemble(
         number_of_threads=recording.peaks.threads,
         number_of_descriptors=recording.peaks.descriptors,
         number_of_pipes=recording.peaks.pipes,
-        events_lost=sum(recording.lost.values()) + sum(row.overflow for row in rows),
+        events_lost=_lost(recording, rows),
         name=workload.name,
         program=program,
         workload=text,
@@ -119,6 +119,11 @@ def assemble(
         groups=group_rows,
         packages=closure_of(os.path.realpath(program), workload.packages),
     )
+
+
+def _lost(recording: Recording, rows: Iterable[ProgramAllocations]) -> int:
+    """Events that neither observer could keep."""
+    return sum(recording.lost.values()) + sum(row.overflow + row.unrecorded_forks for row in rows)
 
 
 def phase_of(drill: str) -> Phase:

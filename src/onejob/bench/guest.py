@@ -1,0 +1,45 @@
+"""A survey inside a running guest: the same reader as for this machine, over the control channel."""
+
+from onejob.model.errors import OnejobError
+from onejob.model.hardware import Hardware
+from onejob.model.image import Image
+from onejob.survey.survey import survey_machine
+from onejob.system.control import Control
+from onejob.system.qemu import QemuInstance
+
+_CHUNK = 65536
+
+
+class GuestSource:
+    """A survey's Source that reads through process 1 of a guest."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def read(self, path: str) -> str:
+        """The beginning of a file; /proc and /sys files that matter are short."""
+        try:
+            return self._control.read(path, 0, _CHUNK).decode(errors="replace")
+        except OnejobError:
+            return ""
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """The names in a folder."""
+        try:
+            return tuple(sorted(self._control.list(path)))
+        except OnejobError:
+            return ()
+
+    def readlink(self, path: str) -> str:
+        """The target of a symbolic link."""
+        try:
+            return self._control.readlink(path)
+        except OnejobError:
+            return ""
+
+
+def survey_guest(image: Image, name: str) -> Hardware:
+    """Boot `image` in QEMU and survey the guest from inside."""
+    with QemuInstance(image, control=True) as guest:
+        source = GuestSource(guest.control)
+        return survey_machine(source, name, image.plan.architecture, image.plan.machine.how)

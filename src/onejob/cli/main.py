@@ -1,0 +1,104 @@
+"""The command line: one verb per file; here alone errors are printed and the program exits."""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import click
+import typer
+
+from onejob import __version__
+from onejob.cli.show import err, print_error
+from onejob.model.errors import OnejobError
+
+VERBS = (
+    "doctor", "profile", "survey", "plan", "build", "rehearse", "run", "explain", "bench",
+)  # fmt: skip
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+app = typer.Typer(
+    name="onejob",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    help="Turn an unmodified service into an operating system with one job.",
+)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: unwound like Ctrl-C, so that everything is cleaned up."""
+
+
+def _on_terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"onejob {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Turn an unmodified service into an operating system with one job.
+
+    \b
+    onejob profile --workload services/nginx/workload.toml -o nginx.profile.xml
+    onejob build nginx.profile.xml -o nginx.onejob
+    onejob rehearse nginx.onejob --on host
+    onejob run nginx.onejob --on qemu --publish 8080:80
+    """
+
+
+def _register() -> None:
+    for verb in VERBS:
+        module = importlib.import_module(f"onejob.cli.{verb}")
+        app.command(verb)(getattr(module, verb))
+
+
+_register()
+
+
+def main() -> None:
+    """Run one verb; the exit status is as docs/exit-codes.md says."""
+    sys.exit(run_as_program(lambda: app(standalone_mode=False)))
+
+
+def run_as_program(work: Callable[[], object]) -> int:
+    """Do `work`; its exit status. The one place where errors are printed."""
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        status = work()
+    except OnejobError as error:
+        print_error(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except _Terminated:
+        err.print("onejob: terminated; everything that was started is stopped")
+        return EXIT_TERMINATED
+    except (KeyboardInterrupt, click.Abort):
+        err.print("onejob: interrupted; everything that was started is stopped")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (for example `| head`): nothing to say, nowhere to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""``onejob plan``: Profile + Hardware + components -> Plan."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onejob.base.files import write_atomically
+from onejob.base.natives import data_path
+from onejob.cli.show import err, out
+from onejob.model.component import load_components
+from onejob.model.errors import InputError
+from onejob.model.hardware import Hardware, load_hardware
+from onejob.model.jsonfile import to_json
+from onejob.model.plan import Plan
+from onejob.model.profile import Profile
+from onejob.model.profile_xml import load_profile
+from onejob.planner.plan import make_plan
+from onejob.survey.source import LocalSource, local_architecture
+from onejob.survey.survey import survey_machine
+
+READY_HARDWARE = ("qemu-microvm", "qemu-q35")
+
+ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile (XML).")]
+HardwareOption = Annotated[
+    str, typer.Option("--hardware", help="qemu-microvm, qemu-q35, this, or a file.")
+]
+LostOption = Annotated[
+    bool, typer.Option("--accept-lost-events", help="Plan although events were lost.")
+]
+
+
+def plan(
+    profile: ProfileArgument,
+    hardware: HardwareOption = "qemu-microvm",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: standard output.")
+    ] = None,
+    accept_lost_events: LostOption = False,
+) -> None:
+    """Decide everything about an image, each decision with its reason.
+
+    \b
+    Examples:
+      onejob plan nginx.profile.xml
+      onejob plan nginx.profile.xml --hardware qemu-q35 -o nginx.plan.json
+    """
+    made = plan_for(load_profile(profile), hardware, accept_lost_events)
+    if output is None:
+        out.file.write(to_json(made))
+    else:
+        write_atomically(output, to_json(made).encode())
+
+
+def plan_for(profile: Profile, hardware: str, accept_lost: bool) -> Plan:
+    """The plan, its warnings shown."""
+    components = load_components(data_path("components"))
+    made = make_plan(profile, find_hardware(hardware), components, accept_lost=accept_lost)
+    for warning in made.warnings:
+        err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)
+    return made
+
+
+def find_hardware(name: str) -> Hardware:
+    """A ready hardware file by name, this machine, or a hardware file."""
+    if name in READY_HARDWARE:
+        return load_hardware(data_path("hardware") / f"{name}.json")
+    if name == "this":
+        return survey_machine(LocalSource(), "this", local_architecture())
+    if not Path(name).is_file():
+        known = ", ".join((*READY_HARDWARE, "this"))
+        raise InputError(f"no hardware {name!r}", f"give one of {known}, or a hardware file")
+    return load_hardware(Path(name))

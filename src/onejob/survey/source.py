@@ -1,0 +1,58 @@
+"""Where a survey reads from: this machine's /proc and /sys, or a guest's through its control channel."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Protocol
+
+_MAX_BYTES = 1 << 20
+
+
+class Source(Protocol):
+    """Read access to one machine's /proc and /sys."""
+
+    def read(self, path: str) -> str:
+        """The text of a file; empty where it cannot be read."""
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """The names in a folder, sorted; empty where there is none."""
+
+    def readlink(self, path: str) -> str:
+        """The target of a symbolic link; empty where there is none."""
+
+
+class LocalSource:
+    """The machine that this runs on; `root` stands for ``/`` (a recorded machine, for tests)."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+
+    def read(self, path: str) -> str:
+        """The text of a file."""
+        try:
+            with self._at(path).open("rb") as file:
+                return file.read(_MAX_BYTES).decode(errors="replace")
+        except OSError:
+            return ""
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """The names in a folder."""
+        try:
+            return tuple(sorted(os.listdir(self._at(path))))
+        except OSError:
+            return ()
+
+    def readlink(self, path: str) -> str:
+        """The target of a symbolic link."""
+        try:
+            return os.readlink(self._at(path))
+        except OSError:
+            return ""
+
+    def _at(self, path: str) -> Path:
+        return self._root / path.lstrip("/")
+
+
+def local_architecture() -> str:
+    """The architecture of the running kernel, as uname(2) names it."""
+    return platform.machine()
