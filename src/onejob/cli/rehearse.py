@@ -1,4 +1,4 @@
-"""``onejob rehearse``: run an image, replay the drills, and refuse to call it good on any denial."""
+"""``onejob rehearse``: run an image, replay its drills, refuse to call it good on any denial."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +9,8 @@ import typer
 from onejob.cli.show import out, print_table, progress
 from onejob.model.errors import RehearsalError
 from onejob.model.image import open_image
-from onejob.system.rehearse import RehearsalReport, rehearse as rehearse_image
+from onejob.system.rehearse import RehearsalReport
+from onejob.system.rehearse import rehearse as rehearse_image
 
 
 class Where(StrEnum):

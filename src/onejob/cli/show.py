@@ -1,4 +1,4 @@
-"""What a person sees: progress while work is going on, tables, errors. Colours only on a terminal."""
+"""What a person sees: progress, tables, errors. Colours only on a terminal."""
 
 import sys
 import time

@@ -53,7 +53,7 @@ class PlannedFile(Noun):
 
 
 class Mount(Noun):
-    """What process 1 mounts, in order. `data` lies on the writable partition, the rest in memory."""
+    """What process 1 mounts, in order: `data` on the writable partition, the rest in memory."""
 
     path: AbsolutePath
     kind: Literal["proc", "sysfs", "devtmpfs", "tmpfs", "data"]

@@ -1,10 +1,27 @@
-"""The account files of the image: only the users and groups that the profile shows, no passwords."""
+"""The account files of the image: only the accounts that the profile shows, no passwords.
 
+They are complete, so names are looked up in them alone (and hosts in DNS): the host's other name
+service modules would ask daemons that the image does not have.
+"""
+
+import posixpath
 from collections.abc import Mapping
 
 from onejob.model.profile import Profile
+from onejob.planner.links import resolve
 
 _NO_SHELL = "/nonexistent"
+NAME_SERVICE_SWITCH = "/etc/nsswitch.conf"
+_SWITCH_TEXT = """\
+passwd: files
+group: files
+shadow: files
+gshadow: files
+hosts: files dns
+networks: files
+protocols: files
+services: files
+"""
 
 
 def account_texts(profile: Profile) -> Mapping[str, str]:
@@ -17,4 +34,28 @@ def account_texts(profile: Profile) -> Mapping[str, str]:
     shadow = ["root:*:::::::"] + [f"{a.name}:*:::::::" for a in users.values() if a.uid]
     gshadow = ["root:*::"] + [f"{g.name}:*::" for g in profile.groups if g.gid]
     texts = {"passwd": passwd, "group": group, "shadow": shadow, "gshadow": gshadow}
-    return {f"/etc/{name}": "\n".join(lines) + "\n" for name, lines in texts.items()}
+    files = {f"/etc/{name}": "\n".join(lines) + "\n" for name, lines in texts.items()}
+    return {**files, NAME_SERVICE_SWITCH: _SWITCH_TEXT}
+
+
+def idle_libraries(profile: Profile) -> frozenset[str]:
+    """Name service modules that the image's nsswitch.conf(5) never loads, and what only they need.
+
+    The modules `files` and `dns` are part of the C library (glibc 2.34).
+    """
+    if profile.file(NAME_SERVICE_SWITCH) is None:
+        return frozenset()
+    needs = {file.path: file.needed for file in profile.files if file.kind == "file"}
+    ends = {file.path: file.target for file in profile.files if file.kind == "symlink"}
+    idle = {path for path in needs if posixpath.basename(path).startswith("libnss_")}
+    while True:
+        used = {end for path in needs.keys() - idle for end in _ends(needs[path], ends)}
+        wanted = {end for path in idle for end in _ends(needs[path], ends)}
+        more = (wanted & needs.keys()) - used - idle
+        if not more:
+            return frozenset(idle | {link for link in ends if set(resolve(link, ends)) & idle})
+        idle |= more
+
+
+def _ends(paths: tuple[str, ...], links: Mapping[str, str]) -> set[str]:
+    return {resolve(path, links)[-1] for path in paths}

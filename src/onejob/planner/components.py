@@ -89,7 +89,7 @@ def _stronger(old: KernelOption | None, new: KernelOption, component: str) -> Ke
     if new.value in ("n", old.value):
         return old
     raise InputError(
-        f"components contradict each other: {new.name} is {old.value} and, in {component}, {new.value}"
+        f"components contradict each other on {new.name}: {old.value}, {new.value} in {component}"
     )
 
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from onejob.model.errors import InputError
 from onejob.model.plan import Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
+from onejob.planner.accounts import idle_libraries
 from onejob.planner.evidence import file_reasons, is_written
+from onejob.planner.links import resolve
 
 INIT_PATH = "/.onejob/init"
 DATA_PATH = "/.onejob/data"
@@ -51,7 +53,7 @@ def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
             volatile.setdefault(memory, reason)
         elif folder in _NEVER_WRITABLE:
             warnings.append(
-                f"{file.path} stays read-only though the service wrote it: it lies in {folder}"
+                f"{file.path} stays read-only, though the service wrote it: it is in {folder}"
             )
         else:
             data.setdefault(folder, reason)
@@ -83,12 +85,13 @@ def _outermost(folders: Iterable[str]) -> list[str]:
 def plan_files(
     profile: Profile, mounts: tuple[Mount, ...], texts: Mapping[str, str]
 ) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
-    """The root's entries by path, and warnings. `texts` are paths whose bytes the plan itself gives."""
+    """The root's entries by path, and warnings. `texts` gives the bytes of some paths."""
     needed_by = _needed_by(profile)
+    idle = idle_libraries(profile)
     files: dict[str, PlannedFile] = {}
     warnings: list[str] = []
     for file in profile.files:
-        if not _is_carried(file, mounts):
+        if file.path in idle or not _is_carried(file, mounts):
             continue
         planned = _planned(file, needed_by.get(file.path, ()), texts)
         files[file.path] = planned
@@ -106,7 +109,7 @@ def plan_files(
 
 
 def _is_carried(file: FileUse, mounts: tuple[Mount, ...]) -> bool:
-    """Whether the root holds `file`: it was there before the run, and somebody needs its content."""
+    """Whether the root holds `file`: it was there before the run, and its content is needed."""
     if file.kind not in ("file", "directory", "symlink") or is_pseudo(file.path):
         return False
     mount = next((m for m in mounts if is_below(file.path, m.path) and m.path != "/"), None)
@@ -172,24 +175,6 @@ def _needed_by(profile: Profile) -> dict[str, tuple[str, ...]]:
             for step in resolve(path, targets):
                 found.setdefault(step, []).append(file.path)
     return {path: tuple(sorted(set(users))) for path, users in found.items()}
-
-
-def resolve(path: str, targets: Mapping[str, str]) -> list[str]:
-    """The links on the way of `path` among `targets`, and where it ends."""
-    steps: list[str] = []
-    todo = [part for part in path.split("/") if part]
-    done = ""
-    while todo and len(steps) < 40:
-        here = f"{done}/{todo.pop(0)}"
-        if here in targets:
-            steps.append(here)
-            target = targets[here]
-            done = "" if target.startswith("/") else done
-            base = posixpath.normpath(f"{done}/{target}")
-            done, todo = "", [part for part in base.split("/") if part] + todo
-        else:
-            done = here
-    return [*steps, done or "/"]
 
 
 def _own_files(mounts: tuple[Mount, ...]) -> list[PlannedFile]:

@@ -72,7 +72,7 @@ def make_plan(
 def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
     if profile.events_lost and not accept_lost:
         raise InputError(
-            f"profile of {profile.name}: {profile.events_lost} events were lost, so it is not whole",
+            f"profile of {profile.name}: {profile.events_lost} events were lost, it is not whole",
             "profile again, or accept the gap with --accept-lost-events",
         )
     if not profile.workload or not profile.program:
@@ -127,6 +127,6 @@ def _plan_service(workload: Workload, profile: Profile) -> Service:
         ports=workload.ports,
         stop_signal=SIGNALS[workload.stop.signal],
         stop_timeout_ms=int(workload.stop.within * 1000),
-        # A setuid program that the service runs would lose its rights (prctl(2), PR_SET_NO_NEW_PRIVS).
+        # A setuid program that the service runs would lose its rights (prctl(2)).
         no_new_privileges=not setuid_program,
     )

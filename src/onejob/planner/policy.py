@@ -92,7 +92,7 @@ def plan_limits(profile: Profile) -> tuple[Limit, ...]:
     threads = max(profile.number_of_threads, profile.number_of_processes, 1)
     tasks = _power_of_two(HEAD_ROOM * threads)
     return (
-        Limit(resource="core", soft=0, hard=0, reason="a core file would hold the service's secrets"),
+        Limit(resource="core", soft=0, hard=0, reason="core files would hold the service's secrets"),
         Limit(resource="nofile", soft=wanted, hard=wanted, reason=reason),
         Limit(
             resource="tasks", soft=tasks, hard=tasks,

@@ -1,4 +1,4 @@
-"""Where a survey reads from: this machine's /proc and /sys, or a guest's through its control channel."""
+"""Where a survey reads from: this machine's /proc and /sys, or a guest's by its control channel."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Machine -> Hardware: processors, memory, disks, interfaces, buses, as the kernel itself lists them."""
+"""Machine -> Hardware: processors, memory, disks, interfaces, buses, as the kernel lists them."""
 
 import re
 from typing import Literal
@@ -41,10 +41,10 @@ def survey_machine(
 
 def _processors(source: Source) -> Processors | None:
     blocks = source.read("/proc/cpuinfo").strip().split("\n\n")
-    first = dict(
-        (key.strip(), value.strip())
+    first = {
+        key.strip(): value.strip()
         for key, _, value in (line.partition(":") for line in blocks[0].splitlines())
-    )
+    }
     if "processor" not in first:
         return None
     return Processors(
