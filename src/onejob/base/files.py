@@ -12,9 +12,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     LacksError with the system's reason (no space, no such folder, read-only).
     """
-    folder = path.parent
     temporary = ""
     try:
+        path = path.resolve()  # a link stays, what it points to is replaced
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a pipe or /dev/null: there is nothing that could be lost
+            return
+        folder = path.parent
         descriptor, temporary = tempfile.mkstemp(prefix=".onejob-", dir=folder)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -36,7 +36,6 @@ def demo(folder: Path) -> None:
         print_report(host)
         err.print(f"first success after {time.monotonic() - begun:.0f} s; now its own kernel")
         image = _build(profile, folder / "nginx.onejob", True, shown)
-        shown.stage("rehearsing in QEMU")
         guest = rehearse(image, "qemu", shown, memory_mib=GUEST_MEMORY_MIB)
     print_report(guest)
     _need_passed(guest)
@@ -57,7 +56,6 @@ def _rehearse_on_host(profile: Profile, folder: Path, shown: Progress) -> Rehear
     place = folder / ".nginx-host.onejob"
     try:
         image = _build(profile, place, False, shown)
-        shown.stage("rehearsing on this host")
         report = rehearse(image, "host", shown)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -87,10 +85,8 @@ def print_measured(
     facts = image_facts(image)
     installed = sum(package.paths for package in profile.packages)
     requests = f"{host.requests} on the host, {guest.requests} in QEMU"
-    answers = (
-        f"{host.seconds_to_first_answer * 1000:.0f} ms on the host, "
-        f"{guest.seconds_to_first_answer:.2f} s in QEMU ({guest.accelerator})"
-    )
+    answers = f"{(host.ready_seconds or 0) * 1000:.0f} ms on the host, "
+    answers += f"{guest.ready_seconds or 0:.2f} s in QEMU"
     rows = [
         ("files kept", f"{facts.files} of {installed} installed"),
         ("system calls allowed", f"{facts.calls} of {facts.kernel_calls} that the kernel has"),

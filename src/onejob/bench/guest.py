@@ -5,9 +5,7 @@ from onejob.model.hardware import Hardware
 from onejob.model.image import Image
 from onejob.survey.survey import survey_machine
 from onejob.system.control import Control
-from onejob.system.qemu import QemuInstance
-
-_CHUNK = 65536
+from onejob.system.qemu import qemu_instance
 
 
 class GuestSource:
@@ -19,27 +17,27 @@ class GuestSource:
     def read(self, path: str) -> str:
         """The beginning of a file; /proc and /sys files that matter are short."""
         try:
-            return self._control.read(path, 0, _CHUNK).decode(errors="replace")
+            return self._control.read_file(path).decode(errors="replace")
         except OnejobError:
             return ""
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names in a folder."""
         try:
-            return tuple(sorted(self._control.list(path)))
+            return tuple(sorted(str(n) for n in self._control.request("list", path=path)))
         except OnejobError:
             return ()
 
     def readlink(self, path: str) -> str:
         """The target of a symbolic link."""
         try:
-            return self._control.readlink(path)
+            return str(self._control.request("readlink", path=path))
         except OnejobError:
             return ""
 
 
 def survey_guest(image: Image, name: str) -> Hardware:
     """Boot `image` in QEMU and survey the guest from inside."""
-    with QemuInstance(image, control=True) as guest:
+    with qemu_instance(image) as guest:
         source = GuestSource(guest.control)
         return survey_machine(source, name, image.plan.architecture, image.plan.machine.how)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import typer
@@ -73,7 +74,9 @@ def _check_probe() -> Check:
 
 
 def _check_source() -> Check:
-    return _checked("build a kernel", "kernel source", lambda: find_source().package)
+    return _checked(
+        "build a kernel", "kernel source", lambda: find_source(Path("/usr/src")).package
+    )
 
 
 def _check_tool(purpose: str, name: str, package: str) -> Check:

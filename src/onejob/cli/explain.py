@@ -12,6 +12,7 @@ from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.syscalls import call_number
+from onejob.planner.links import resolve
 
 
 def explain(
@@ -46,17 +47,13 @@ def explain(
 
 def _explain_path(plan: Plan, profile: Profile, path: str) -> None:
     planned = {file.path: file for file in plan.files}
-    file = planned.get(path)
-    if file is None:
-        out.print(f"{path} is not in the image: {_why_absent(plan, profile.file(path), path)}",
-                  markup=False, soft_wrap=True)  # fmt: skip
-        return
-    _print_file(file)
-    if file.kind == "symlink":
-        folder = path.rpartition("/")[0]
-        end = file.target if file.target.startswith("/") else f"{folder}/{file.target}"
-        if end in planned:
-            _print_file(planned[end])
+    targets = {file.path: file.target for file in plan.files if file.kind == "symlink"}
+    for step in resolve(path, targets):
+        if step in planned:
+            _print_file(planned[step])
+        else:
+            out.print(f"{step} is not in the image: {_why_absent(plan, profile.file(step), step)}",
+                      markup=False, soft_wrap=True)  # fmt: skip
 
 
 def _print_file(file: PlannedFile) -> None:
@@ -72,6 +69,9 @@ def _why_absent(plan: Plan, seen: FileUse | None, path: str) -> str:
     for mount in plan.mounts:
         if path == mount.path or path.startswith(mount.path + "/"):
             return f"it lies in {mount.path} ({mount.kind}), made at boot: {mount.reason}"
+    for item in plan.left_out:
+        if item.path == path:
+            return item.reason
     if seen is None:
         return "nobody asked for it in the profile"
     if seen.kind == "missing":

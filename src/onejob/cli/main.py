@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-import click
 import typer
 
 from onejob import __version__
@@ -15,11 +14,8 @@ from onejob.cli.show import err, print_error
 from onejob.model.errors import OnejobError
 
 VERBS = (
-    "doctor", "profile", "survey", "plan", "build", "rehearse", "run", "explain", "bench",
+    "doctor", "profile", "survey", "plan", "build", "rehearse", "run", "explain",
 )  # fmt: skip
-
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 app = typer.Typer(
     name="onejob",
@@ -32,12 +28,17 @@ app = typer.Typer(
 )
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: unwound like Ctrl-C, so that everything is cleaned up."""
+class _Stopped(BaseException):
+    """SIGINT or SIGTERM. Not a KeyboardInterrupt, which typer would turn into an exit of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
-def _on_terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+def _on_stop(number: int, _frame: FrameType | None) -> None:
+    """Unwind, so that everything is cleaned up."""
+    raise _Stopped(number)
 
 
 def _show_version(wanted: bool) -> None:
@@ -73,31 +74,28 @@ _register()
 
 def main() -> None:
     """Run one verb; the exit status is as docs/exit-codes.md says."""
-    sys.exit(run_as_program(lambda: app(standalone_mode=False)))
+    sys.exit(run_as_program(app))
 
 
 def run_as_program(work: Callable[[], object]) -> int:
-    """Do `work`; its exit status. The one place where errors are printed."""
-    signal.signal(signal.SIGTERM, _on_terminate)
+    """Do `work`; its exit status. The one place where errors are printed.
+
+    Wrong usage is printed by typer itself, which exits with 2.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_stop)
     try:
-        status = work()
+        work()
     except OnejobError as error:
         print_error(error)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except _Terminated:
-        err.print("onejob: terminated; everything that was started is stopped")
-        return EXIT_TERMINATED
-    except (KeyboardInterrupt, click.Abort):
+    except _Stopped as stopped:
         err.print("onejob: interrupted; everything that was started is stopped")
-        return EXIT_INTERRUPTED
+        return stopped.exit_code
     except BrokenPipeError:
         # The reader of our output left (for example `| head`): nothing to say, nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return status if isinstance(status, int) else 0
+    return 0
 
 
 if __name__ == "__main__":

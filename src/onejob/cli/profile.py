@@ -35,7 +35,7 @@ def profile(
         taken = take_profile(loaded, workload.read_text(), shown)
         write_atomically(target, write_profile(taken).encode())
     _print_summary(taken)
-    out.print(f"{target} written; next: onejob build {target}")
+    out.print(f"{target} written; next: onejob build {target}", markup=False, soft_wrap=True)
 
 
 def _print_summary(taken: Profile) -> None:

@@ -45,8 +45,9 @@ def rehearse(
         report = rehearse_image(opened, on.value, shown, memory_mib=memory)
     print_report(report)
     if not report.passed:
-        first = report.findings[0]
-        raise RehearsalError(f"{image} did not pass: {first.kind} {first.object}", first.remedy)
+        count = len(report.findings)
+        what = f"{image} did not pass its rehearsal on {on.value}"
+        raise RehearsalError(f"{what}: {count} finding{'s' if count > 1 else ''}, see above")
 
 
 def print_report(report: RehearsalReport) -> None:
@@ -60,9 +61,13 @@ def print_report(report: RehearsalReport) -> None:
     for finding in report.findings:
         out.print(f"finding: {finding.kind} {finding.object}\n  → {finding.remedy}",
                   markup=False, soft_wrap=True)  # fmt: skip
+    for note in report.notes:
+        out.print(f"note: {note}", markup=False, soft_wrap=True)
+    ready = (
+        "never ready" if report.ready_seconds is None else f"ready in {report.ready_seconds:.2f} s"
+    )
     out.print(
-        f"{'passed' if report.passed else 'NOT passed'}: "
-        f"{report.seconds_to_first_answer * 1000:.0f} ms to the first answer, "
-        f"{report.requests} requests, {len(report.denials)} denials",
+        f"{'passed' if report.passed else 'NOT passed'}: {ready}, {report.requests} requests, "
+        f"{len(report.denials)} denials",
         soft_wrap=True,
     )

@@ -52,6 +52,13 @@ class PlannedFile(Noun):
     package: str = ""
 
 
+class LeftOut(Noun):
+    """A file that the service used when profiled and does without in the image."""
+
+    path: AbsolutePath
+    reason: str
+
+
 class Mount(Noun):
     """What process 1 mounts, in order: `data` on the writable partition, the rest in memory."""
 
@@ -161,6 +168,7 @@ class Plan(Noun):
     kernel_arguments: tuple[KernelArgument, ...]
     root: RootFormat
     files: tuple[PlannedFile, ...]
+    left_out: tuple[LeftOut, ...]
     mounts: tuple[Mount, ...]
     calls: tuple[CallDecision, ...]
     matrix: tuple[MatrixRow, ...]

@@ -13,6 +13,8 @@ from onejob.model.noun import Noun
 Phase = Literal["boot", "serve"]
 Origin = Literal["observed", "static", "user"]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+# Java's long: an argument beyond it stands as the negative number of the same 64 bits.
+Value = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 FileKind = Literal["file", "directory", "symlink", "device", "socket", "pipe", "missing"]
 How = Literal[
     "read", "written", "appended", "executed", "mapped", "listed", "looked-up", "linked",
@@ -42,7 +44,7 @@ class CallUse(Noun):
     drill: str
     count: Count
     failed: Count = 0
-    errors: tuple[int, ...] = ()
+    errors: tuple[Value, ...] = ()
     origin: Origin = "observed"
 
 
@@ -52,7 +54,7 @@ class Argument(Noun):
     program: str
     call_name: str
     drill: str
-    values: tuple[int, ...]
+    values: tuple[Value, ...]
     count: Count
     failed: Count = 0
     origin: Origin = "observed"

@@ -14,7 +14,7 @@ import re
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from lxml import etree
 from pydantic import ValidationError
@@ -35,6 +35,7 @@ _CLASSES: dict[str, type[Noun]] = {
 }
 _LIST_CLASSES = {"java.util.ArrayList", "java.util.LinkedList", "java.util.Vector"}
 _NUMBERS = {"int", "long", "short", "byte"}
+NounT = TypeVar("NounT", bound=Noun)
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\r")
 
 
@@ -55,13 +56,7 @@ def load_profile(path: Path) -> Profile:
 def parse_profile(text: str, name: str = "profile") -> Profile:
     """The same for text in hand; `name` stands for the file in messages."""
     root = _parse(text, name)
-    value = _Reader(name).java(root)
-    try:
-        profile: Profile = Profile.model_validate(value, strict=False)
-    except ValidationError as error:
-        place, words = describe_invalid(error)[0]
-        raise InputError(f"{name}: {place_text(place)}: {words}") from error
-    return profile
+    return _Reader(name).java(root)
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -112,7 +107,7 @@ def _element_class(annotation: Any) -> str:
     member = get_args(annotation)[0]
     if isinstance(member, type) and issubclass(member, Noun):
         return member.__name__
-    return "long" if member is int else "java.lang.String"
+    return "long" if _plain(member) is int else "java.lang.String"
 
 
 def _escape(text: str) -> str:
@@ -124,10 +119,14 @@ def _escape(text: str) -> str:
 
 
 def _parse(text: str, name: str) -> Any:
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        line = text[: text.find("<!")].count("\n") + 1
+    if declared := re.search("<!(DOCTYPE|ENTITY)", text):
+        line = text.count("\n", 0, declared.start()) + 1
         raise InputError(f"{name}:{line}: a DOCTYPE or entity declaration is refused")
+    # Before there is a tree: each element costs some hundred bytes, however short it is written.
+    if text.count("<") - text.count("</") > MAX_ELEMENTS:
+        raise InputError(f"{name}:1: more than {MAX_ELEMENTS} elements")
     parser = etree.XMLParser(
+        encoding="utf-8",  # whatever the XML declaration says: no other could have been checked
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -137,13 +136,13 @@ def _parse(text: str, name: str) -> Any:
     try:
         return etree.fromstring(text.encode("utf-8", "surrogatepass"), parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
+        line, words = getattr(error, "lineno", None) or 1, getattr(error, "msg", None) or str(error)
         hint = "take the profile again with: onejob profile"
-        raise InputError(f"{name}:{line}: not well-formed XML: {error}", hint) from error
+        raise InputError(f"{name}:{line}: not well-formed XML: {words}", hint) from error
 
 
 class _Reader:
-    """Turns allowed elements into plain values: dicts, lists, strings, numbers, booleans."""
+    """Turns allowed elements into nouns, lists, strings, numbers and booleans."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -163,17 +162,29 @@ class _Reader:
                 raise self._refuse(child, "processing instructions and entities are refused")
             yield child
 
-    def java(self, root: Any) -> dict[str, Any]:
+    def _allow_attributes(self, element: Any, *names: str) -> None:
+        for name in element.attrib:
+            if name not in names:
+                raise self._refuse(element, f"<{element.tag}> takes no attribute {name!r}")
+
+    def java(self, root: Any) -> Profile:
         if root.tag != "java":
             raise self._refuse(root, f"the document is <{root.tag}>, not <java>")
+        self._allow_attributes(root, "version", "class")
         objects = list(self._children(root, 0))
-        if len(objects) != 1 or objects[0].tag != "object" or objects[0].get("class") != "Profile":
+        if len(objects) != 1:
             raise self._refuse(root, '<java> must hold exactly one <object class="Profile">')
         return self._bean(objects[0], Profile, 1)
 
-    def _bean(self, element: Any, noun: type[Noun], depth: int) -> dict[str, Any]:
+    def _bean(self, element: Any, noun: type[NounT], depth: int) -> NounT:
+        if element.tag != "object" or element.get("class") != noun.__name__:
+            raise self._refuse(
+                element, f'<{element.tag}> where <object class="{noun.__name__}"> must stand'
+            )
+        self._allow_attributes(element, "class")
         fields = {camel(name): (name, f.annotation) for name, f in noun.model_fields.items()}
         found: dict[str, Any] = {}
+        lines: dict[str, Any] = {}
         for child in self._children(element, depth):
             key = child.get("property", "")
             if child.tag != "void" or set(child.attrib) != {"property"}:
@@ -183,8 +194,14 @@ class _Reader:
             name, annotation = fields[key]
             if name in found:
                 raise self._refuse(child, f"property {key!r} given twice")
+            lines[name] = child
             found[name] = self._property(child, annotation, depth + 1)
-        return found
+        try:
+            return noun.model_validate(found, strict=False)  # lists stand for tuples
+        except ValidationError as error:
+            place, words = describe_invalid(error)[0]
+            where = lines.get(str(place[0]), element)
+            raise self._refuse(where, f"{noun.__name__} {place_text(place)}: {words}") from error
 
     def _property(self, void: Any, annotation: Any, depth: int) -> Any:
         children = list(self._children(void, depth))
@@ -199,25 +216,32 @@ class _Reader:
             return self._list(element, get_args(annotation)[0], depth)
         noun = _noun_of(annotation)
         if noun is not None:
-            if element.tag != "object" or element.get("class") != noun.__name__:
-                raise self._refuse(element, f"<{element.tag}> where {noun.__name__} must stand")
             return self._bean(element, noun, depth + 1)
-        return self._scalar(element, depth)
+        return self._scalar(element, annotation, depth)
 
     def _list(self, element: Any, member: Any, depth: int) -> list[Any]:
         kind = element.get("class", "")
-        if element.tag == "object" and kind not in _LIST_CLASSES:
-            raise self._refuse(element, f"class {kind!r} is not allowed")
         if element.tag not in ("array", "object"):
             raise self._refuse(element, f"<{element.tag}> where a list must stand")
-        length = element.get("length", "0")
-        if not length.isdecimal() or int(length) > MAX_MEMBERS:
-            raise self._refuse(element, f"length {length!r} is not a number up to {MAX_MEMBERS}")
-        return self._members(element, member, depth + 1)
+        if kind not in (_LIST_CLASSES if element.tag == "object" else _array_classes(member)):
+            raise self._refuse(element, f"class {kind!r} is not allowed for this list")
+        self._allow_attributes(
+            element, *(("class", "length") if element.tag == "array" else ("class",))
+        )
+        length = element.get("length", "")
+        if length and (not re.fullmatch("[0-9]{1,7}", length) or int(length) > MAX_MEMBERS):
+            shown = length[:20]
+            raise self._refuse(element, f"length {shown!r} is not a number up to {MAX_MEMBERS}")
+        values = self._members(element, member, depth + 1)
+        if length and len(values) != int(length):
+            raise self._refuse(element, f"length {length}, but it holds {len(values)} members")
+        return values
 
     def _members(self, element: Any, member: Any, depth: int) -> list[Any]:
         values: list[Any] = []
         for child in self._children(element, depth):
+            if len(values) == MAX_MEMBERS:
+                raise self._refuse(child, f"more than {MAX_MEMBERS} members")
             self._check_member(child, len(values))
             inner = list(self._children(child, depth + 1))
             if len(inner) != 1:
@@ -234,9 +258,11 @@ class _Reader:
             child, f'list member {position} must be <void index="{position}"> or an add'
         )
 
-    def _scalar(self, element: Any, depth: int) -> Any:
-        if element.attrib:
-            raise self._refuse(element, f"<{element.tag}> takes no attributes")
+    def _scalar(self, element: Any, annotation: Any, depth: int) -> Any:
+        self._allow_attributes(element)
+        kinds = {bool: {"boolean"}, int: _NUMBERS}.get(_plain(annotation), {"string"})
+        if element.tag not in kinds:
+            raise self._refuse(element, f"<{element.tag}> where {_one_of(kinds)} must stand")
         if element.tag == "string":
             return self._string(element, depth)
         text = (element.text or "").strip()
@@ -246,7 +272,7 @@ class _Reader:
             return text == "true"
         if element.tag in _NUMBERS and re.fullmatch(r"-?[0-9]{1,19}", text):
             return int(text)
-        raise self._refuse(element, f"<{element.tag}>{text[:40]} is not a value that a profile has")
+        raise self._refuse(element, f"{text[:40]!r} is no {element.tag}")
 
     def _string(self, element: Any, depth: int) -> str:
         text = element.text or ""
@@ -259,6 +285,21 @@ class _Reader:
                 raise self._refuse(child, f"no character {code}")
             text += chr(number) + (child.tail or "")
         return text
+
+
+def _plain(annotation: Any) -> Any:
+    """The type below an Annotated."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _one_of(kinds: set[str]) -> str:
+    return " or ".join(f"<{kind}>" for kind in sorted(kinds))
+
+
+def _array_classes(member: Any) -> set[str]:
+    """What an array of such members may be called; the boxed form is the JDK's for Integer[]."""
+    name = _element_class(tuple[member, ...])
+    return {name, "int", "java.lang.Long", "java.lang.Integer"} if name == "long" else {name}
 
 
 def _noun_of(annotation: Any) -> type[Noun] | None:

@@ -4,6 +4,7 @@ Source: the kernel's arch/x86/entry/syscalls/syscall_64.tbl, entries ``common`` 
 syscalls_x86_64.txt; a test compares it with the kernel headers of the machine.
 """
 
+import re
 from functools import cache
 from importlib.resources import files
 
@@ -27,8 +28,9 @@ def call_name(number: int) -> str:
 
 def call_number(name: str) -> int | None:
     """The number of the call called `name`; None where there is none."""
-    if name.startswith("call_") and name[5:].isdigit():
-        return int(name[5:])
+    if unnamed := re.fullmatch("call_([1-9][0-9]{0,3})", name):
+        number = int(unnamed[1])
+        return None if number in _table() else number
     return _numbers().get(name)
 
 

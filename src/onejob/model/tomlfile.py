@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections import defaultdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,12 +9,9 @@ from pydantic import ValidationError
 
 from onejob.model.errors import InputError
 from onejob.model.noun import Noun, describe_invalid, place_text, read_text
+from onejob.model.tomllines import Place, key_lines
 
-Place = tuple[str | int, ...]
 NounT = TypeVar("NounT", bound=Noun)
-
-_HEADER = re.compile(r"^\s*(\[\[?)\s*([\w.\-\"]+)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"^\s*([\w\-]+|\"[^\"]*\")(\.[\w\-]+)*\s*=")
 
 
 def load_toml(path: Path, noun: type[NounT], kind: str) -> NounT:
@@ -31,45 +27,44 @@ def parse_toml(text: str, noun: type[NounT], name: str) -> NounT:
     """The same for text already in hand; `name` stands for the file in messages."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}:{_line_in(error, text)}: not TOML: {error}") from error
     try:
-        # TOML has arrays where the nouns have tuples, so strictness is the nouns' own business.
-        return noun.model_validate(data, strict=False)
+        return noun.model_validate(_as_tuples(data))
     except ValidationError as error:
         raise _complaint(error, text, name) from error
+
+
+def _line_in(error: Exception, text: str) -> int:
+    """tomllib tells the line in words; of a number too long or a nesting too deep not at all."""
+    told = re.search(r"\(at line ([0-9]+), ", str(error))
+    at_end = "(at end of document)" in str(error)
+    return int(told[1]) if told else max(len(text.splitlines()), 1) if at_end else 1
+
+
+def _as_tuples(value: object) -> object:
+    """TOML has arrays where the nouns, which are strict, have tuples."""
+    if isinstance(value, dict):
+        return {key: _as_tuples(item) for key, item in value.items()}
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _complaint(error: ValidationError, text: str, name: str) -> InputError:
     lines = key_lines(text)
     complaints = []
     for place, words in describe_invalid(error):
-        complaints.append(f"{name}:{_line_of(place, lines)}: {place_text(place)}: {words}")
+        where = f"{place_text(place)}: " if place else ""
+        complaints.append(f"{name}:{_line_of(place, lines)}: {where}{words}")
     return InputError("\n".join(complaints))
 
 
 def _line_of(place: Place, lines: dict[Place, int]) -> int:
     """The line of the longest known beginning of `place`."""
     for end in range(len(place), 0, -1):
-        if place[:end] in lines:
-            return lines[place[:end]]
+        beginning = place[:end]
+        # One thing where a list of such things may stand has no number in the text.
+        shorter = [beginning[:i] + beginning[i + 1 :] for i in range(2, end - 1)]
+        for known in (beginning, *(s for i, s in enumerate(shorter, 2) if place[i] == 0)):
+            if known in lines:
+                return lines[known]
     return 1
-
-
-def key_lines(text: str) -> dict[Place, int]:
-    """Where each table and key of a TOML text stands, by place."""
-    found: dict[Place, int] = {}
-    seen: defaultdict[str, int] = defaultdict(int)
-    table: Place = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            name = header[2].replace('"', "")
-            table = tuple(name.split("."))
-            if header[1] == "[[":
-                table = (*table, seen[name])
-                seen[name] += 1
-            found.setdefault(table, number)
-        elif key := _KEY.match(line):
-            parts = key[0].rstrip(" =").strip().replace('"', "").split(".")
-            found.setdefault((*table, *parts), number)
-    return found

@@ -18,7 +18,10 @@ SIGNALS = {
     "CONT": 18, "STOP": 19, "WINCH": 28, "PWR": 30,
 }  # fmt: skip  # x86_64 numbers, signal(7); the target's, whatever runs the planner
 
-Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+# What the kernel takes: a string ends at its first NUL.
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+VariableName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]
+Argv = Annotated[tuple[Text, ...], Field(min_length=1)]
 SignalName = Literal[
     "HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH", "PWR"
 ]
@@ -70,7 +73,7 @@ class InFlight(Noun):
 class FileCheck(Noun):
     """What must be true of a file where the service's files are, once the drill has acted."""
 
-    path: str
+    path: Annotated[str, Field(pattern="^/")]
     contains: str | None = None
     lacks: str | None = None
     exists: bool | None = None
@@ -135,7 +138,7 @@ class Workload(Noun):
     ready: Ready
     stop: Stop = Stop()
     include: tuple[str, ...] = ()
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[VariableName, Text] = Field(default_factory=dict)
     directory: str = "/"
     network: Literal["private", "host"] = "private"
     drill: tuple[Drill, ...] = ()
@@ -144,6 +147,8 @@ class Workload(Noun):
     def _consistent(self) -> Self:
         self._check_drills()
         self._check_paths()
+        if self.ready.tcp is not None and self.ready.tcp not in self.ports:
+            raise ValueError(f"ready.tcp {self.ready.tcp} is not in ports")
         for place, text in self._templates():
             check_variables(text, self.ports, place)
         return self
@@ -163,7 +168,7 @@ class Workload(Noun):
         for path in (*self.include, self.directory):
             if not path.startswith("/") or "/../" in f"{path}/":
                 raise ValueError(f"{path!r} must be an absolute path without '..'")
-        if self.command[0].startswith("."):
+        if "/" in self.command[0] and not self.command[0].startswith("/"):
             raise ValueError(f"command {self.command[0]!r} must be absolute or found in PATH")
 
     def _templates(self) -> list[tuple[str, str]]:

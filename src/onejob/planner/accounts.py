@@ -7,6 +7,7 @@ service modules would ask daemons that the image does not have.
 import posixpath
 from collections.abc import Mapping
 
+from onejob.model.plan import LeftOut
 from onejob.model.profile import Profile
 from onejob.planner.links import resolve
 
@@ -38,13 +39,13 @@ def account_texts(profile: Profile) -> Mapping[str, str]:
     return {**files, NAME_SERVICE_SWITCH: _SWITCH_TEXT}
 
 
-def idle_libraries(profile: Profile) -> frozenset[str]:
+def idle_libraries(profile: Profile) -> tuple[LeftOut, ...]:
     """Name service modules that the image's nsswitch.conf(5) never loads, and what only they need.
 
     The modules `files` and `dns` are part of the C library (glibc 2.34).
     """
     if profile.file(NAME_SERVICE_SWITCH) is None:
-        return frozenset()
+        return ()
     needs = {file.path: file.needed for file in profile.files if file.kind == "file"}
     ends = {file.path: file.target for file in profile.files if file.kind == "symlink"}
     idle = {path for path in needs if posixpath.basename(path).startswith("libnss_")}
@@ -53,8 +54,11 @@ def idle_libraries(profile: Profile) -> frozenset[str]:
         wanted = {end for path in idle for end in _ends(needs[path], ends)}
         more = (wanted & needs.keys()) - used - idle
         if not more:
-            return frozenset(idle | {link for link in ends if set(resolve(link, ends)) & idle})
+            break
         idle |= more
+    links = {link for link in ends if set(resolve(link, ends)) & idle}
+    reason = f"only name service modules that the image's {NAME_SERVICE_SWITCH} leaves out load it"
+    return tuple(LeftOut(path=path, reason=reason) for path in sorted(idle | links))
 
 
 def _ends(paths: tuple[str, ...], links: Mapping[str, str]) -> set[str]:

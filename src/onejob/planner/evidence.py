@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TypeVar
 
+from onejob.model.noun import Noun
 from onejob.model.profile import Argument, CallUse, FileUse, How, Profile, Use
 
 SOCKET_FAMILIES = {
@@ -15,6 +17,28 @@ WRITES: frozenset[How] = frozenset(
     {"written", "appended", "created", "renamed-from", "renamed-to", "removed", "changed", "bound"}
 )
 _NUMBERS_OF_WORDS = 4
+NounT = TypeVar("NounT", bound=Noun)
+
+
+def in_order(profile: Profile) -> Profile:
+    """The same facts in one order, so that a plan does not depend on how they were written down."""
+    files = (file.model_copy(update={"uses": _sorted(file.uses)}) for file in profile.files)
+    return profile.model_copy(
+        update={
+            "system_calls": _sorted(profile.system_calls),
+            "calls": _sorted(profile.calls),
+            "arguments": _sorted(profile.arguments),
+            "files": tuple(sorted(files, key=lambda file: file.path)),
+            "allocations": _sorted(profile.allocations),
+            "accounts": _sorted(profile.accounts),
+            "groups": _sorted(profile.groups),
+        }
+    )
+
+
+def _sorted(nouns: Iterable[NounT]) -> tuple[NounT, ...]:
+    """By their fields, in the order of declaration."""
+    return tuple(sorted(nouns, key=lambda noun: tuple(vars(noun).values())))
 
 
 class Evidence:
@@ -51,6 +75,8 @@ class Evidence:
         found: dict[str, str] = {}
         for name in ("socket", "socketpair"):
             for argument in self._arguments[name]:
+                if not argument.values:
+                    continue
                 family = SOCKET_FAMILIES.get(argument.values[0], f"AF_{argument.values[0]}")
                 if argument.count > argument.failed:
                     found.setdefault(family, f"{name}({family}) by {argument.program}")
@@ -77,6 +103,12 @@ class Evidence:
 def is_written(file: FileUse) -> bool:
     """Whether anybody changed the file or its entry."""
     return any(use.how in WRITES for use in file.uses)
+
+
+def write_reason(file: FileUse) -> str:
+    """The first of the reasons that say how the file was changed."""
+    changes = file.model_copy(update={"uses": tuple(u for u in file.uses if u.how in WRITES)})
+    return file_reasons(changes)[0]
 
 
 def file_reasons(file: FileUse) -> tuple[str, ...]:

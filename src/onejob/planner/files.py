@@ -6,13 +6,12 @@ a copy of what the root holds there.
 """
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from onejob.model.errors import InputError
 from onejob.model.plan import Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
-from onejob.planner.accounts import idle_libraries
-from onejob.planner.evidence import file_reasons, is_written
+from onejob.planner.evidence import file_reasons, is_written, write_reason
 from onejob.planner.links import resolve
 
 INIT_PATH = "/.onejob/init"
@@ -46,7 +45,7 @@ def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
     for file in profile.files:
         if not is_written(file) or (is_pseudo(file.path) and not is_below(file.path, "/dev/shm")):
             continue
-        reason = f"{file.path} {file_reasons(file)[0]}"
+        reason = f"{file.path} {write_reason(file)}"
         memory = next((root for root in VOLATILE if is_below(file.path, root)), None)
         folder = posixpath.dirname(file.path)
         if memory:
@@ -83,11 +82,16 @@ def _outermost(folders: Iterable[str]) -> list[str]:
 
 
 def plan_files(
-    profile: Profile, mounts: tuple[Mount, ...], texts: Mapping[str, str]
+    profile: Profile,
+    mounts: tuple[Mount, ...],
+    texts: Mapping[str, str],
+    idle: Set[str],
 ) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
-    """The root's entries by path, and warnings. `texts` gives the bytes of some paths."""
+    """The root's entries by path, and warnings. `texts` gives the bytes of some paths.
+
+    Paths in `idle` are left out.
+    """
     needed_by = _needed_by(profile)
-    idle = idle_libraries(profile)
     files: dict[str, PlannedFile] = {}
     warnings: list[str] = []
     for file in profile.files:

@@ -12,13 +12,18 @@ def resolve(path: str, targets: Mapping[str, str]) -> list[str]:
     todo = [part for part in path.split("/") if part]
     done = ""
     while todo and len(steps) < _MAX_STEPS:
-        here = f"{done}/{todo.pop(0)}"
+        part = todo.pop(0)
+        if part in (".", ".."):
+            done = posixpath.dirname(done).rstrip("/") if part == ".." else done
+            continue
+        here = f"{done}/{part}"
         if here in targets:
             steps.append(here)
             target = targets[here]
             done = "" if target.startswith("/") else done
-            base = posixpath.normpath(f"{done}/{target}")
-            done, todo = "", [part for part in base.split("/") if part] + todo
+            todo = [part for part in target.split("/") if part] + todo
         else:
             done = here
+    if todo:  # links in a circle
+        return list(dict.fromkeys(steps))
     return [*steps, done or "/"]

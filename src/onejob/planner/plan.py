@@ -9,9 +9,9 @@ from onejob.model.plan import Machine, Mount, Plan, RootFormat, Service
 from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
-from onejob.planner.accounts import account_texts
+from onejob.planner.accounts import account_texts, idle_libraries
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
-from onejob.planner.evidence import Evidence
+from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.policy import (
     plan_calls,
@@ -44,10 +44,13 @@ def make_plan(
     whose needs contradict each other.
     """
     workload = _checked_workload(profile, accept_lost)
+    profile = in_order(profile)
     evidence = Evidence(profile)
     mounts, write_warnings = plan_mounts(profile)
     chosen = choose_components(components, evidence, hardware, _filesystems(mounts))
-    files, file_warnings = plan_files(profile, mounts, account_texts(profile))
+    left_out = idle_libraries(profile)
+    idle = {item.path for item in left_out}
+    files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle)
     return Plan(
         name=profile.name,
         architecture="x86_64",
@@ -58,6 +61,7 @@ def make_plan(
         kernel_arguments=kernel_arguments(chosen),
         root=ROOT_FORMAT,
         files=files,
+        left_out=left_out,
         mounts=mounts,
         calls=plan_calls(evidence, chosen),
         matrix=plan_matrix(profile),
@@ -80,7 +84,10 @@ def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
             "the profile names no service to start (no workload in it)",
             "take it with: onejob profile --workload FILE",
         )
-    return parse_toml(profile.workload, Workload, "workload in the profile")
+    workload = parse_toml(profile.workload, Workload, "workload in the profile")
+    if workload.name != profile.name:
+        raise InputError(f"profile of {profile.name!r}, but its workload is {workload.name!r}'s")
+    return workload
 
 
 def _filesystems(mounts: tuple[Mount, ...]) -> set[str]:
@@ -94,6 +101,11 @@ def _filesystems(mounts: tuple[Mount, ...]) -> set[str]:
 
 
 def _plan_machine(hardware: Hardware) -> Machine:
+    if hardware.architecture != "x86_64":
+        raise InputError(
+            f"hardware {hardware.name}: architecture {hardware.architecture!r}",
+            "onejob builds for x86_64; give the hardware of such a machine",
+        )
     disks = [disk.name for disk in hardware.disks if not disk.removable]
     if not disks:
         raise InputError(

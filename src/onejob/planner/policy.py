@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from onejob.model.component import Component
+from onejob.model.errors import InputError
 from onejob.model.plan import CallDecision, Capability, Limit, MatrixRow, MemoryArray, Setting
 from onejob.model.profile import Profile
 from onejob.model.syscalls import call_number
@@ -13,6 +14,8 @@ from onejob.planner.evidence import Evidence
 HEAD_ROOM = 4
 MEMORY_HEAD_ROOM_PERCENT = 25
 _MIN_DESCRIPTORS = 1024
+_MAX_DESCRIPTORS = 1 << 20  # fs.nr_open: setrlimit(2) refuses more
+_MAX_TASKS = 1 << 22  # PID_MAX_LIMIT of linux/threads.h
 
 # capabilities(7): what each permits, by the call that needs it (numbers: linux/capability.h).
 _CAPABILITIES: tuple[tuple[str, int, tuple[str, ...]], ...] = (
@@ -38,11 +41,17 @@ def plan_calls(
         for call in component.call:
             reasons.setdefault(call.name, f"{call.why} [{component.name}]")
     decisions = [
-        CallDecision(name=name, number=number, reason=reason)
+        CallDecision(name=name, number=_number_of(name, reason), reason=reason)
         for name, reason in reasons.items()
-        if (number := call_number(name)) is not None
     ]
     return tuple(sorted(decisions, key=lambda decision: decision.number))
+
+
+def _number_of(name: str, reason: str) -> int:
+    number = call_number(name)
+    if number is None:
+        raise InputError(f"{name!r} is no system call of x86_64 ({reason})")
+    return number
 
 
 def plan_matrix(profile: Profile) -> tuple[MatrixRow, ...]:
@@ -86,13 +95,14 @@ def plan_capabilities(evidence: Evidence) -> tuple[Capability, ...]:
 def plan_limits(profile: Profile) -> tuple[Limit, ...]:
     """Resource limits from the profiled peaks (setrlimit(2)); `tasks` is the whole service's."""
     wanted = max(_MIN_DESCRIPTORS, _power_of_two(HEAD_ROOM * profile.number_of_descriptors))
+    wanted = min(wanted, _MAX_DESCRIPTORS)
     reason = (
         f"{profile.number_of_descriptors} descriptors at once in the profile, times {HEAD_ROOM}"
     )
     threads = max(profile.number_of_threads, profile.number_of_processes, 1)
-    tasks = _power_of_two(HEAD_ROOM * threads)
+    tasks = min(_power_of_two(HEAD_ROOM * threads), _MAX_TASKS)
     return (
-        Limit(resource="core", soft=0, hard=0, reason="core files would hold the service's secrets"),
+        Limit(resource="core", soft=0, hard=0, reason="core files hold the service's secrets"),
         Limit(resource="nofile", soft=wanted, hard=wanted, reason=reason),
         Limit(
             resource="tasks", soft=tasks, hard=tasks,
@@ -130,8 +140,10 @@ def plan_settings(
         for component, _ in chosen.values()
         for setting in component.sysctl
     }
-    backlog = max(evidence.values(("listen",), 0), default=0)
-    if 0 < backlog < 2**31 - 1:
+    # listen(2) with a number that is too large, such as -1, asks for no length in particular.
+    backlogs = [value for value in evidence.values(("listen",), 0) if 0 < value < 2**31 - 1]
+    if backlogs:
+        backlog = max(backlogs)
         name = "net.core.somaxconn"
         reason = f"listen was called with a backlog of {backlog}"
         settings[name] = Setting(name=name, value=str(backlog), reason=reason)

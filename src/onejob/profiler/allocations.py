@@ -25,7 +25,7 @@ _HEADER = struct.Struct("=8sIIQQQQQQ")  # magic, version, slots, pid, overflow, 
 _HEADER_SIZE = 8192
 _PATH_SIZE = 4096
 _FILE_SIZE = _HEADER_SIZE + _SLOTS * _SLOT.size
-_MOST = 2**63  # counts and sizes are below: what the machine can have at all
+_MOST = 2**48  # counts and sizes are below: more than any machine has, and sums stay numbers
 _HINT = "remove the file and profile again"
 
 

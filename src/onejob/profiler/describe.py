@@ -22,6 +22,8 @@ from onejob.profiler.recording import Recording, kind_of, normal_path, ways_of
 
 PSEUDO_ROOTS = ("/proc", "/sys", "/dev")
 _MAX_LINKS = 40
+# What is done to the entry itself, even to a symbolic link (unlink(2), rename(2), link(2)).
+_OF_THE_ENTRY: frozenset[How] = frozenset({"removed", "renamed-from", "renamed-to", "linked"})
 _Key = tuple[str, str, How]  # program, drill, how
 
 
@@ -34,7 +36,7 @@ class Describer:
 
     def add(self, path: str, program: str, drill: str, how: How, count: int) -> None:
         """`program` used `path` in `drill`."""
-        *links, end = follow(path)
+        *links, end = follow(path, last=how not in _OF_THE_ENTRY)
         for link in links:
             self._uses[link][program, drill, "looked-up"] += count
             self._origin[link] = "observed"
@@ -113,8 +115,11 @@ def hash_file(path: Path) -> str:
         return ""
 
 
-def follow(path: str) -> list[str]:
-    """The symbolic links met on the way of `path`, in order, then where it ends (canonical)."""
+def follow(path: str, *, last: bool = True) -> list[str]:
+    """The symbolic links met on the way of `path`, in order, then where it ends (canonical).
+
+    A link in the last place is itself the end where not `last`, and where links go in a circle.
+    """
     links: list[str] = []
     todo = normal_path(path).strip("/").split("/")
     done = ""
@@ -123,16 +128,18 @@ def follow(path: str) -> list[str]:
         if part in ("", "."):
             continue
         if part == "..":
-            done = posixpath.dirname(done)
+            done = posixpath.dirname(done).rstrip("/")
             continue
         here = f"{done}/{part}"
-        if not os.path.islink(here) or is_pseudo(here):
+        if not os.path.islink(here) or is_pseudo(here) or not (todo or last):
             done = here
             continue
         links.append(here)
         target = os.readlink(here)
         done = "" if target.startswith("/") else done
         todo = target.strip("/").split("/") + todo
+    if todo:
+        return list(dict.fromkeys(links))
     return [*links, done or "/"]
 
 

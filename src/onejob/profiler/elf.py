@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
+from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from onejob.base.process import find_tool
 
 _DEFAULT_FOLDERS = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib")
+
+_ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
 
 
 class Needs(NamedTuple):
@@ -41,14 +43,14 @@ def _needs(elf: ELFFile, path: Path) -> Needs:
     for segment in elf.iter_segments():
         if isinstance(segment, InterpSegment):
             interpreter = segment.get_interp_name()
-    for section in elf.iter_sections():
-        if isinstance(section, DynamicSection):
-            for tag in section.iter_tags():
+        # The loader reads segments, too; sections may be stripped.
+        elif isinstance(segment, DynamicSegment):
+            for tag in segment.iter_tags():
                 if tag.entry.d_tag == "DT_NEEDED":
                     names.append(str(getattr(tag, "needed", "")))
                 elif tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH"):
                     text = getattr(tag, "runpath", "") or getattr(tag, "rpath", "")
-                    folders += text.replace("$ORIGIN", str(path.parent)).split(":")
+                    folders += _ORIGIN.sub(lambda _: str(path.parent), text).split(":")
     found = (_find_library(name, tuple(folders)) for name in names)
     return Needs(interpreter, tuple(library for library in found if library))
 

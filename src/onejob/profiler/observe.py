@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -20,8 +20,9 @@ from onejob.base.process import end_group
 from onejob.base.progress import Progress
 from onejob.drive.drills import DrillResult, run_drills
 from onejob.drive.probe import Probe
-from onejob.drive.ready import wait_ready
+from onejob.drive.ready import wait_ready, with_output
 from onejob.drive.target import Exit
+from onejob.model.errors import ServiceError
 from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
 from onejob.profiler.place import ProfiledService
@@ -67,9 +68,9 @@ def watch_calls(
             prefix=[*_sandbox(workload, folder), "--"],
             environment=service_environment(workload),
         )
-        with probe, _network_of(probe.pid) as network:
-            service = ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
-            _drive(service, workload, progress)
+        with probe:
+            service = ProfiledService(probe.pid, None, probe.exited, probe.begin_drill, log)
+            _drive(service, probe.pid, workload, progress)
             recording = read_recording(probe.finish())
     return recording, service.peak_resident_kib
 
@@ -88,11 +89,10 @@ def watch_memory(
     with (
         log.open("wb") as output,
         _started(words, command, service_environment(workload), output) as process,
-        _network_of(process.pid) as network,
     ):
         exited = partial(_exit_of, process)
-        service = ProfiledService(process.pid, network, exited, lambda _drill: None, log)
-        _drive(service, workload, progress)
+        service = ProfiledService(process.pid, None, exited, lambda _drill: None, log)
+        _drive(service, process.pid, workload, progress)
     return merge_allocations(read_allocations(recordings))
 
 
@@ -112,26 +112,38 @@ def _started(
         start_new_session=True,
     )
     os.close(theirs)
+    namespace = ""
     try:
         select.select([ours], [], [], _START_TIMEOUT_S)  # end of file: exec closed the other end
+        with suppress(OSError):
+            namespace = os.readlink(f"/proc/{process.pid}/ns/mnt")
         yield process
     finally:
         os.close(ours)
-        kill_namespace(process)
+        end_group(process)
+        kill_namespace(namespace)
 
 
-def kill_namespace(process: subprocess.Popen[bytes]) -> None:
-    """Kill every process in the sandbox that `process` opened, however it left its parent."""
-    own = os.readlink("/proc/self/ns/mnt")
-    try:
-        sandbox = os.readlink(f"/proc/{process.pid}/ns/mnt")
-    except OSError:
-        sandbox = own
-    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
-        with suppress(OSError):
-            if sandbox != own and os.readlink(f"/proc/{pid}/ns/mnt") == sandbox:
+def kill_namespace(namespace: str) -> None:
+    """Kill every process in the mount namespace, however it left its parent."""
+    if namespace in ("", os.readlink("/proc/self/ns/mnt")):
+        return
+    while found := [pid for pid in _all_pids() if _mount_namespace(pid) == namespace]:
+        for pid in found:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    end_group(process)
+        time.sleep(0.005)  # what has died meanwhile is in no namespace any more
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _mount_namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -148,10 +160,24 @@ def _sandbox(workload: Workload, folder: Path) -> list[str]:
     return sandbox_command(folder, workload.network == "private", workload.directory)
 
 
-def _drive(service: ProfiledService, workload: Workload, progress: Progress) -> None:
-    progress.step("waiting until it is ready")
-    wait_ready(service, workload, time.monotonic())
-    run_drills(service, workload, _Narrator(service, workload, progress))
+def _drive(service: ProfiledService, pid: int, workload: Workload, progress: Progress) -> None:
+    """Run all drills on a service that has begun as `pid`."""
+    with ExitStack() as stack:
+        try:
+            service.network = stack.enter_context(_network_of(pid))
+        except OSError as error:
+            raise _died_at_once(service, workload) from error
+        progress.step("waiting until it is ready")
+        wait_ready(service, workload, time.monotonic())
+        run_drills(service, workload, _Narrator(service, workload, progress))
+
+
+def _died_at_once(service: ProfiledService, workload: Workload) -> ServiceError:
+    deadline = time.monotonic() + 2.0
+    while (ended := service.exited()) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    what = f"{workload.name} ended with {ended or 'an unknown status'} before it was ready"
+    return ServiceError(with_output(what, service, workload.name))
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> Exit | None:

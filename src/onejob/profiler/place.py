@@ -100,7 +100,7 @@ class ProfiledService:
             while chunk := file.read(_CHUNK):
                 if needle in kept + chunk:
                     return True
-                kept = chunk[-len(needle) :]
+                kept = (kept + chunk)[-len(needle) :]
         return False
 
     def output(self) -> str:

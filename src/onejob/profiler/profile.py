@@ -73,8 +73,8 @@ def find_program(command: str) -> str:
 def _folder() -> Iterator[Path]:
     """A folder for one watched run."""
     path = Path(tempfile.mkdtemp(prefix="onejob-", dir="/run"))
-    path.chmod(0o711)  # the service's own users reach what is meant for them
     try:
+        path.chmod(0o711)  # the service's own users reach what is meant for them
         (path / "keep").mkdir()
         yield path
     finally:
@@ -159,7 +159,7 @@ def _arguments(recording: Recording) -> tuple[Argument, ...]:
             program=programs[seen.program],
             call_name=call_name(seen.nr),
             drill=recording.drills[seen.drill],
-            values=seen.args,
+            values=tuple(value - 2**64 if value >= 2**63 else value for value in seen.args),
             count=seen.count,
             failed=seen.failed,
         )

@@ -2,19 +2,20 @@
 
 import errno
 import os
-import posixpath
 import stat
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onejob.model.jsonfile import load_json
 from onejob.model.noun import Noun
 from onejob.model.profile import How
 from onejob.model.syscalls import call_name
 
-Number = Annotated[int, Field(ge=0, lt=2**63)]
+# No run makes more of anything; sums of such numbers still fit into what a profile can count.
+Number = Annotated[int, Field(ge=0, lt=2**48)]
+Errno = Annotated[str, Field(pattern="^[0-9]{1,4}$")]
 Role = Literal["path", "from", "to", "exec", "map", "bind", "connect"]
 
 _OPENS = {"open", "openat", "openat2", "creat"}
@@ -41,7 +42,7 @@ class CallsSeen(Noun):
     drill: Number
     nr: Number
     count: Number
-    errors: dict[str, int] = Field(default_factory=dict)
+    errors: dict[Errno, Number] = Field(default_factory=dict)
 
 
 class FactSeen(Noun):
@@ -50,7 +51,7 @@ class FactSeen(Noun):
     program: Number
     drill: Number
     nr: Number
-    args: tuple[int, ...]
+    args: tuple[Annotated[int, Field(ge=0, lt=2**64)], ...]
     count: Number
     failed: Number = 0
 
@@ -90,12 +91,22 @@ class Recording(Noun):
     format: Literal[1]
     backend: Literal["ebpf", "ptrace"]
     drills: tuple[str, ...]
-    lost: dict[str, int]
+    lost: dict[str, Number]
     programs: tuple[ProgramSeen, ...]
     calls: tuple[CallsSeen, ...]
     facts: tuple[FactSeen, ...]
     files: tuple[FileSeen, ...]
     peaks: Peaks
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Whatever a row refers to is there."""
+        programs = {program.id for program in self.programs}
+        rows: tuple[CallsSeen | FactSeen | FileSeen, ...] = (*self.calls, *self.facts, *self.files)
+        for row in rows:
+            if row.program not in programs or row.drill >= len(self.drills):
+                raise ValueError(f"program {row.program} or drill {row.drill} is not in it")
+        return self
 
 
 def read_recording(path: Path) -> Recording:
@@ -105,8 +116,7 @@ def read_recording(path: Path) -> Recording:
 
 def normal_path(path: str) -> str:
     """`path` with doubled slashes and ``.`` gone; ``..`` is kept, a symlink may stand before it."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    return "/" + "/".join(parts) if ".." not in parts else posixpath.normpath("/" + "/".join(parts))
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def ways_of(seen: FileSeen) -> tuple[How, ...]:

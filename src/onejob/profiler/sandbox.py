@@ -9,9 +9,12 @@ the state that an image has to start from.
 import argparse
 import fcntl
 import os
+import re
+import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +42,8 @@ def sandbox_command(folder: Path, private_network: bool, directory: str) -> list
     `folder` is an existing empty directory; its subfolder ``keep`` is shared with the host, and is
     where the command leaves what must survive.
     """
-    words = [sys.executable, "-m", "onejob.profiler.sandbox", "--folder", str(folder)]
+    # Isolated (-I): neither the service's environment nor the folder that we are in concern Python.
+    words = [sys.executable, "-I", "-m", "onejob.profiler.sandbox", "--folder", str(folder)]
     words += ["--directory", directory]
     return [*words, *(["--private-network"] if private_network else [])]
 
@@ -49,14 +53,14 @@ def read_mounts(text: str) -> list[MountPoint]:
     rows = []
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
-        path = left.split(" ")[4].encode().decode("unicode_escape")
+        path = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), left.split(" ")[4])
         rows.append(MountPoint(path, right.split(" ")[0]))
     return rows
 
 
 def enter(folder: Path, private_network: bool) -> None:
     """Move this process into the throw-away view."""
-    mounts = read_mounts(Path("/proc/self/mountinfo").read_text())
+    mounts = read_mounts(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     linux.unshare(linux.CLONE_NEWNS | (linux.CLONE_NEWNET if private_network else 0))
     linux.mount("none", Path("/"), "", linux.MS_REC | linux.MS_PRIVATE)
     if private_network:
@@ -98,14 +102,18 @@ def _repeat(mount: MountPoint, new_root: Path, scratch: Path, number: int) -> No
     target = new_root / mount.path.lstrip("/")
     if not target.exists():
         return
-    if mount.kind in _PSEUDO or not target.is_dir() or ":" in mount.path or "," in mount.path:
+    if mount.kind in _PSEUDO:
         _bind(mount.path, target)
         return
-    try:
-        _overlay(mount.path, target, scratch, number)
-    except OSError:
-        # Not every file system can be a lower layer; sharing it is then the closest thing.
-        _bind(mount.path, target)
+    if target.is_dir() and not re.search(r"[:,\\]", mount.path):
+        # Not every file system can be a lower layer.
+        with suppress(OSError):
+            _overlay(mount.path, target, scratch, number)
+            return
+    _bind(mount.path, target)
+    flags = os.statvfs(target).f_flag & (linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    flags |= linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY
+    linux.mount("none", target, "", flags)
 
 
 def _become_root(new_root: Path, folder: Path) -> None:
@@ -114,6 +122,17 @@ def _become_root(new_root: Path, folder: Path) -> None:
     linux.pivot_root(new_root, new_root / old.relative_to("/"))
     os.chdir("/")
     linux.unmount(old, linux.MNT_DETACH)
+
+
+def _become(command: list[str], settings: list[str]) -> None:
+    """Execute `command` as if Python had never been there."""
+    # Not os.environ: Python itself adds LC_CTYPE (PEP 538), and the service would load a locale.
+    given = Path("/proc/self/environ").read_bytes().split(b"\0")
+    variables = dict(item.split(b"=", 1) for item in given if b"=" in item)
+    variables |= dict(os.fsencode(setting).split(b"=", 1) for setting in settings)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python
+        signal.signal(number, signal.SIG_DFL)
+    os.execvpe(command[0], command, variables)
 
 
 def main() -> None:
@@ -133,8 +152,7 @@ def main() -> None:
         os.chdir(options.directory)
         if options.tell is not None:
             os.set_inheritable(options.tell, False)
-        variables = dict(setting.split("=", 1) for setting in options.set)
-        os.execvpe(options.command[0], options.command, {**os.environ, **variables})
+        _become(options.command, options.set)
     except OSError as error:
         sys.exit(f"sandbox: {error}")
 

@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 from typing import Protocol
 
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 16 << 20  # /proc/cpuinfo has 2 KiB for each processor
 
 
 class Source(Protocol):

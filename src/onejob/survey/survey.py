@@ -73,9 +73,10 @@ def _hypervisor(source: Source, processors: Processors) -> str:
 def _disks(source: Source) -> tuple[Disk, ...]:
     disks = []
     for name in source.list("/sys/block"):
-        if _NO_DISK.match(name):
-            continue
         base = f"/sys/block/{name}"
+        # Hidden: one path of several to a disk that has an entry of its own (NVMe multipath).
+        if _NO_DISK.match(name) or source.read(f"{base}/hidden").strip() == "1":
+            continue
         disks.append(
             Disk(
                 name=name,

@@ -1,0 +1,31 @@
+# onejob's set-up and checks. Each target does all that it needs; a second run is quick.
+PYTHON ?= python3
+ARGS ?=
+# rustup puts cargo here, and not every shell's PATH has it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help install demo test clean
+
+help:
+	@echo "make install   system packages (apt-get), .venv/bin/onejob, native parts"
+	@echo "make demo      nginx becomes its own operating system, measured"
+	@echo "make test      the whole test suite; ARGS='-k wheel' for some of it"
+	@echo "make clean     remove what was built here; the cache of kernels stays"
+
+install:
+	@scripts/check-machine.sh $(PYTHON)
+	@scripts/install-packages.sh $(PYTHON)
+	@scripts/make-venv.sh $(PYTHON)
+	@scripts/build-native.sh
+	@echo "installed: .venv/bin/onejob"
+
+demo: install
+	@.venv/bin/python -m onejob.bench.demo
+
+test: install
+	@.venv/bin/python -m pytest $(ARGS)
+
+clean:
+	rm -rf .venv build dist native/target src/onejob/_native
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,170 @@
+//! The plan that is baked into the root: `/.onejob/instance.json`, read and checked.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+
+use crate::failure::{Failure, Outcome};
+use crate::files;
+use crate::sys::LAST_SIGNAL;
+
+const PATH: &str = "/.onejob/instance.json";
+const LARGEST: usize = 1 << 20;
+const REBUILD: &str = "build the image again with the onejob that this process 1 belongs to";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    format: u32,
+    pub name: String,
+    pub command: Vec<String>,
+    pub environment: Vec<String>,
+    pub directory: String,
+    pub user: u32,
+    pub group: u32,
+    pub hostname: String,
+    pub mounts: Vec<Mount>,
+    pub limits: Vec<Limit>,
+    pub sysctls: Vec<Sysctl>,
+    pub stop_signal: i32,
+    pub stop_timeout_ms: u64,
+    pub no_new_privileges: bool,
+    pub capabilities: Vec<u8>,
+    pub audit: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    pub path: String,
+    pub kind: Kind,
+    /// tmpfs only: its size, which is a must.
+    pub size_kib: Option<u64>,
+    /// tmpfs only: the mode of its top directory; that of the directory in the root otherwise.
+    pub mode: Option<u32>,
+}
+
+#[derive(Deserialize, PartialEq, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Proc,
+    Sysfs,
+    Devtmpfs,
+    Tmpfs,
+    Data,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    pub resource: Resource,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// What setrlimit(2) limits; the names without RLIMIT_, in lower case.
+#[derive(Deserialize, Clone, Copy, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    As,
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sysctl {
+    pub name: String,
+    pub value: String,
+}
+
+/// Read and check the plan.
+pub fn load() -> Outcome<Instance> {
+    let text = files::read_whole(PATH, LARGEST)?;
+    let instance: Instance = serde_json::from_slice(&text)
+        .map_err(|error| Failure::new(format_args!("{PATH}: {error}"), REBUILD))?;
+    match fault_of(&instance) {
+        Some(fault) => Err(Failure::new(format_args!("{PATH}: {fault}"), REBUILD)),
+        None => Ok(instance),
+    }
+}
+
+/// The first thing that is wrong with values that have the right type.
+fn fault_of(instance: &Instance) -> Option<&'static str> {
+    let words = instance.command.iter().chain(&instance.environment);
+    let faults = [
+        (instance.format != 1, "`format` is not 1"),
+        (instance.command.is_empty(), "`command` is empty"),
+        (
+            !instance.command.first().is_some_and(|word| is_plain(word)),
+            "`command` does not start with an absolute path",
+        ),
+        (
+            words.clone().any(|word| word.contains('\0')),
+            "a word of `command` or `environment` holds a zero byte",
+        ),
+        (
+            instance.environment.iter().any(|word| !word.contains('=')),
+            "a word of `environment` is not KEY=value",
+        ),
+        (!is_plain(&instance.directory), "`directory` is not an absolute path"),
+        (instance.hostname.len() > 64, "`hostname` is longer than 64 bytes"),
+        (
+            instance.mounts.iter().any(|mount| !is_plain(&mount.path) || mount.path == "/"),
+            "a mount `path` is not an absolute path below /",
+        ),
+        (
+            instance.mounts.iter().any(|mount| mount.size_kib.is_some() != (mount.kind == Kind::Tmpfs)),
+            "`size_kib` belongs to each tmpfs and to nothing else",
+        ),
+        (
+            instance.mounts.iter().any(|mount| mount.mode.is_some() && mount.kind != Kind::Tmpfs),
+            "`mode` belongs to a tmpfs",
+        ),
+        (has_nested_data(&instance.mounts), "a data mount lies inside another one"),
+        (
+            instance.limits.iter().any(|limit| limit.soft > limit.hard),
+            "a `soft` limit is above its `hard` one",
+        ),
+        (
+            instance.sysctls.iter().any(|sysctl| !is_sysctl(&sysctl.name)),
+            "a sysctl `name` is not of the form net.core.somaxconn",
+        ),
+        (!(1..=LAST_SIGNAL).contains(&instance.stop_signal), "`stop_signal` is not 1 to 64"),
+        (instance.capabilities.iter().any(|number| *number > 63), "a capability is above 63"),
+    ];
+    faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, words)| words)
+}
+
+/// An absolute path that says where it leads: no `..`, no zero bytes.
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/') && !path.contains('\0') && path.split('/').all(|part| part != "..")
+}
+
+/// One directory of the data partition cannot be the content of two mounts.
+fn has_nested_data(mounts: &[Mount]) -> bool {
+    let data = || mounts.iter().filter(|mount| mount.kind == Kind::Data);
+    data().any(|outer| {
+        data().any(|inner| {
+            inner.path.strip_prefix(outer.path.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        })
+    })
+}
+
+fn is_sysctl(name: &str) -> bool {
+    name.split('.').all(|part| !part.is_empty()) && !name.contains(['/', '\0'])
+}

@@ -1,0 +1,91 @@
+//! Process 1 of a onejob system: prepares the machine, runs one service, watches it, ends with it.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod console;
+mod control;
+mod failure;
+mod files;
+mod instance;
+mod json;
+mod memory;
+mod mounts;
+mod place;
+mod privileges;
+mod processes;
+mod search;
+mod seccomp;
+mod seed;
+mod service;
+mod shutdown;
+mod start;
+mod supervisor;
+mod sys;
+mod sysctls;
+mod verbs;
+
+use core::ffi::CStr;
+
+use failure::{Failure, OrFail, Outcome};
+
+/// Where `start` leads. Never returns: the machine or the container ends with process 1.
+fn main(environment: &[&CStr]) -> ! {
+    console::ensure_standard_descriptors();
+    match run(environment) {
+        Ok(never) => match never {},
+        Err(failure) => {
+            console::say(format_args!("{failure}"));
+            shutdown::give_up()
+        }
+    }
+}
+
+enum Never {}
+
+/// The order in which a system comes up.
+fn run(environment: &[&CStr]) -> Outcome<Never> {
+    require_process_one()?;
+    shutdown::set_machine(!place::in_container(environment));
+    let place = place::Place::read(environment)?;
+    sys::close_on_execute_from(3).or_fail(format_args!("cannot keep descriptors from the service"))?;
+    let signals = supervisor::take_signals()?; // SIGTERM may come at any moment from here on
+    let instance = instance::load()?;
+    let policy = seccomp::load_policy()?;
+    set_identity(&instance, &place)?;
+    let holders = mounts::mount_all(&instance.mounts, &place)?; // also seeds them
+    mounts::seal_root()?;
+    console::reopen(); // needs /proc
+    console::empty_standard_input(); // needs /dev
+    if place.machine {
+        sysctls::set_all(&instance.sysctls)?;
+    }
+    let control = control::Control::open(&place.control)?;
+    let service = service::start(&instance, &policy)?;
+    let mut supervisor = supervisor::Supervisor::new(&instance, service, signals, control);
+    let ending = supervisor.watch();
+    shutdown::finish(&instance, &place.data, &holders, supervisor.control.as_mut(), ending)
+}
+
+/// It would mount, remount and kill everything: never outside of its own system.
+fn require_process_one() -> Outcome<()> {
+    match rustix::process::getpid().as_raw_pid() {
+        1 => Ok(()),
+        pid => Err(Failure::new(
+            format_args!("this is process {pid}, and onejob-init only works as process 1"),
+            "start it with onejob run",
+        )),
+    }
+}
+
+/// Host name; and Ctrl-Alt-Del of a machine becomes a SIGINT, so that the service is stopped well.
+fn set_identity(instance: &instance::Instance, place: &place::Place) -> Outcome<()> {
+    rustix::system::sethostname(instance.hostname.as_bytes())
+        .or_fail(format_args!("cannot set the host name {}", instance.hostname))?;
+    if place.machine {
+        let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+    }
+    Ok(())
+}

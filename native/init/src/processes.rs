@@ -1,0 +1,79 @@
+//! The processes of the service, as /proc shows them.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use rustix::fs::{CWD, Dir, readlinkat};
+use rustix::io::Result;
+
+use crate::files::{open_to_read, read_up_to, text_of};
+use crate::json;
+
+const KERNEL_THREAD: u64 = 0x0020_0000; // PF_KTHREAD, linux/sched.h
+
+/// Every process but process 1, kernel threads and the dead, as a JSON list.
+pub fn list_as_json() -> Result<String> {
+    let directory = open_to_read("/proc")?;
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok());
+        if let Some(found) = number.filter(|pid| *pid > 1).and_then(describe) {
+            entries.push(found);
+        }
+    }
+    Ok(json::list(entries.into_iter()))
+}
+
+/// One process as JSON; None when it has ended, or is the kernel's own.
+fn describe(pid: i32) -> Option<String> {
+    let stat = read_text(pid, "stat")?;
+    // The name in parentheses may hold anything, so count from the last one (proc_pid_stat(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let (state, ppid, flags, start) = (*fields.first()?, *fields.get(1)?, *fields.get(6)?, *fields.get(19)?);
+    if matches!(state, "Z" | "X") || flags.parse::<u64>().ok()? & KERNEL_THREAD != 0 {
+        return None;
+    }
+    let program = json::text(&program_of(pid));
+    Some(format!(r#"{{"pid":{pid},"ppid":{ppid},"start":{start},"program":{program}}}"#))
+}
+
+/// The process that a thread belongs to, and the program that it runs.
+pub fn owner_of_thread(thread: i32) -> (i32, String) {
+    let status = read_text(thread, "status").unwrap_or_default();
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    let pid = group.unwrap_or(thread);
+    (pid, program_of(pid))
+}
+
+/// Its executable, or else its name in brackets: the link of another user's process can be read
+/// only with CAP_SYS_PTRACE.
+fn program_of(pid: i32) -> String {
+    match readlinkat(CWD, format!("/proc/{pid}/exe").as_str(), Vec::new()) {
+        Ok(path) => text_of(path.as_bytes()),
+        Err(_) => format!("[{}]", read_text(pid, "comm").unwrap_or_default().trim_end()),
+    }
+}
+
+fn read_text(pid: i32, name: &str) -> Option<String> {
+    let file = open_to_read(&format!("/proc/{pid}/{name}")).ok()?;
+    Some(text_of(&read_up_to(file, 4096).ok()?))
+}
+
+/// True while the kernel still has something to send for a socket whose owner has ended.
+pub fn has_unsent_tcp() -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().any(|path| {
+        let table = open_to_read(path).and_then(|file| read_up_to(file, 1 << 20));
+        table.is_ok_and(|bytes| text_of(&bytes).lines().skip(1).any(is_unsent))
+    })
+}
+
+/// One line of proc_net_tcp: number, local, remote, state, unsent:unread.
+fn is_unsent(line: &str) -> bool {
+    const LISTEN: &str = "0A"; // its queue column counts connections
+    const CLOSING_STATES: [&str; 3] = ["04", "09", "0B"]; // FIN_WAIT1, LAST_ACK, CLOSING
+    let mut columns = line.split_ascii_whitespace().skip(3);
+    let (Some(state), Some(queues)) = (columns.next(), columns.next()) else { return false };
+    let unsent = !queues.starts_with("00000000:");
+    state != LISTEN && (unsent || CLOSING_STATES.contains(&state))
+}

@@ -1,0 +1,91 @@
+//! The end: everything is sent, written and released, then the machine or the container ends.
+
+use alloc::format;
+use alloc::string::String;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::sync;
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::system::{RebootCommand, reboot};
+
+use crate::console::{self, pause_ms, say};
+use crate::control::Control;
+use crate::instance::Instance;
+use crate::place::DataAt;
+use crate::supervisor::Ending;
+use crate::{processes, sys};
+
+const TCP_MS: u64 = 3000;
+const CONTROL_MS: u64 = 1000;
+
+/// Whether the end is a reboot. Known from the first moment, for failures and panics too.
+static MACHINE: AtomicBool = AtomicBool::new(false);
+
+pub fn set_machine(machine: bool) {
+    MACHINE.store(machine, Ordering::Relaxed);
+}
+
+/// End well, after every process of the service has.
+pub fn finish(
+    instance: &Instance,
+    data: &DataAt,
+    holders: &[String],
+    control: Option<&mut Control>,
+    ending: Ending,
+) -> ! {
+    let_tcp_finish();
+    release_data(data, holders);
+    let (fields, code) = match ending {
+        Ending::Status(status) => {
+            say(format_args!("{} exited with status {status}", instance.name));
+            (format!(r#""status":{status}"#), status)
+        }
+        Ending::Signal(signal) => {
+            say(format_args!("{} was ended by signal {signal}", instance.name));
+            (format!(r#""signal":{signal}"#), 128 + signal)
+        }
+    };
+    if let Some(control) = control {
+        control.event("exited", &fields);
+        control.flush(CONTROL_MS);
+    }
+    end(code)
+}
+
+/// End after a failure of process 1 itself, which is on the console already.
+pub fn give_up() -> ! {
+    sync();
+    end(1)
+}
+
+/// The kernel goes on sending what closed sockets hold, but not after a reboot.
+fn let_tcp_finish() {
+    let end = sys::now_ms() + TCP_MS;
+    while processes::has_unsent_tcp() && sys::now_ms() < end {
+        pause_ms(10);
+    }
+}
+
+fn release_data(data: &DataAt, holders: &[String]) {
+    sync();
+    if !matches!(data, DataAt::Device(_)) {
+        return; // memory is forgotten; a directory belongs to the container runtime
+    }
+    for path in holders.iter().rev() {
+        if unmount(path.as_str(), UnmountFlags::empty()).is_err() {
+            let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            let _ = mount_remount(path.as_str(), read_only, c"");
+        }
+    }
+    sync();
+}
+
+/// QEMU and real machines end with a reboot: without ACPI there is no way to switch off.
+fn end(code: i32) -> ! {
+    if MACHINE.load(Ordering::Relaxed) {
+        console::drain();
+        pause_ms(50); // a virtio port hands over its last line in the background
+        let _ = reboot(RebootCommand::Restart);
+    }
+    sys::exit(code)
+}

@@ -1,0 +1,302 @@
+//! The watch over the service: its signals, its denied calls, its children, and who asks about it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{Errno, read};
+use rustix::process::{WaitOptions, wait};
+
+use crate::console::say;
+use crate::control::{Answer, Control, Request};
+use crate::failure::{OrFail, Outcome, Reason};
+use crate::instance::Instance;
+use crate::search::Search;
+use crate::seccomp::Denials;
+use crate::service::Service;
+use crate::sys::{self, now_ms};
+use crate::{processes, verbs};
+
+const TERMINATE_MS: u64 = 2000;
+const KILL_MS: u64 = 1000;
+
+/// Signals that mean "stop", to process 1 of a container or a machine.
+const STOP: [i32; 3] = [sys::SIGTERM, sys::SIGINT, sys::SIGPWR];
+/// Signals that are meant for the service, when a container runtime sends them to process 1.
+const PASS_ON: [i32; 4] = [sys::SIGHUP, sys::SIGQUIT, sys::SIGUSR1, sys::SIGUSR2];
+
+/// How the main process of the service ended.
+#[derive(Clone, Copy)]
+pub enum Ending {
+    Status(i32),
+    Signal(i32),
+}
+
+/// Where the service is in its life; times are deadlines in `now_ms`.
+enum Phase {
+    Running,
+    /// It was asked to stop.
+    Stopping {
+        kill_at: u64,
+    },
+    /// The main process has ended, others are asked to.
+    Clearing {
+        kill_at: u64,
+    },
+    /// Others were killed; only the kernel can still hold them.
+    Killed {
+        leave_at: u64,
+    },
+}
+
+pub struct Supervisor<'a> {
+    instance: &'a Instance,
+    service: Service,
+    signals: OwnedFd,
+    pub control: Option<Control>,
+    denials: Denials,
+    search: Option<Search>,
+    phase: Phase,
+    ending: Option<Ending>,
+}
+
+/// Collects the signals that `Supervisor::watch` reads; all others stay blocked without effect.
+pub fn take_signals() -> Outcome<OwnedFd> {
+    sys::block_signals(u64::MAX);
+    let mask =
+        STOP.iter().chain(&PASS_ON).chain([&sys::SIGCHLD]).fold(0, |mask, signal| mask | 1 << (signal - 1));
+    sys::signal_descriptor(mask).or_fail(format_args!("cannot make a signal descriptor"))
+}
+
+impl<'a> Supervisor<'a> {
+    pub fn new(instance: &'a Instance, service: Service, signals: OwnedFd, control: Option<Control>) -> Self {
+        let denials = Denials::default();
+        Supervisor {
+            instance,
+            service,
+            signals,
+            control,
+            denials,
+            search: None,
+            phase: Phase::Running,
+            ending: None,
+        }
+    }
+
+    /// Watch until the main process and all others have ended.
+    pub fn watch(&mut self) -> Ending {
+        loop {
+            let any_left = self.reap();
+            self.advance(any_left);
+            match (self.ending, any_left, &self.phase) {
+                (Some(ending), false, _) => return ending,
+                (Some(ending), _, Phase::Killed { leave_at }) if now_ms() >= *leave_at => return ending,
+                _ => self.wait_and_serve(),
+            }
+        }
+    }
+
+    /// Take every dead child, also those whose parents died before them. False when none is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid.as_raw_pid() == self.service.pid => {
+                    self.ending = Some(match status.exit_status() {
+                        Some(code) => Ending::Status(code),
+                        None => Ending::Signal(status.terminating_signal().unwrap_or(sys::SIGKILL)),
+                    });
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn advance(&mut self, any_left: bool) {
+        let now = now_ms();
+        match self.phase {
+            Phase::Running | Phase::Stopping { .. } if self.ending.is_some() => {
+                self.report_start();
+                if any_left {
+                    let _ = sys::kill(-1, sys::SIGTERM);
+                }
+                self.phase = Phase::Clearing { kill_at: now + TERMINATE_MS };
+            }
+            Phase::Stopping { kill_at } if now >= kill_at => {
+                say(format_args!("{} does not stop: killed", self.instance.name));
+                let _ = sys::kill(self.service.pid, sys::SIGKILL);
+                self.phase = Phase::Stopping { kill_at: u64::MAX };
+            }
+            Phase::Clearing { kill_at } if now >= kill_at => {
+                let _ = sys::kill(-1, sys::SIGKILL);
+                self.phase = Phase::Killed { leave_at: now + KILL_MS };
+            }
+            _ => {}
+        }
+    }
+
+    /// One round: wait for whatever comes first, then deal with all that came.
+    fn wait_and_serve(&mut self) {
+        let [signals, listener, becoming, control] = self.poll_all();
+        if signals.contains(PollFlags::IN) {
+            self.take_pending_signals();
+        }
+        if !listener.is_empty() {
+            self.answer_denials(listener);
+        }
+        if !becoming.is_empty() {
+            self.report_start();
+        }
+        if let Some(port) = self.control.as_mut().filter(|_| !control.is_empty()) {
+            port.exchange(control);
+        }
+        self.serve_requests();
+    }
+
+    fn poll_all(&self) -> [PollFlags; 4] {
+        let always = |descriptor| (descriptor, PollFlags::IN);
+        let sources = [
+            Some(always(self.signals.as_fd())),
+            self.service.listener.as_ref().map(|listener| always(listener.as_fd())),
+            self.service.becoming.as_ref().map(|becoming| always(becoming.as_fd())),
+            self.control.as_ref().and_then(Control::interest),
+        ];
+        // An absent source polls the signals for nothing.
+        let mut polled = sources.map(|source| {
+            let (descriptor, flags) = source.unwrap_or((self.signals.as_fd(), PollFlags::empty()));
+            PollFd::from_borrowed_fd(descriptor, flags)
+        });
+        if poll(&mut polled, self.timeout().as_ref()).is_err() {
+            return [PollFlags::empty(); 4];
+        }
+        polled.map(|entry| entry.revents())
+    }
+
+    /// How long nothing may happen; None is for ever.
+    fn timeout(&self) -> Option<Timespec> {
+        let phase = match self.phase {
+            Phase::Running | Phase::Stopping { kill_at: u64::MAX } => None,
+            Phase::Stopping { kill_at } | Phase::Clearing { kill_at } => Some(kill_at),
+            Phase::Killed { leave_at } => Some(leave_at),
+        };
+        let searching = self.search.as_ref().map(|_| 0);
+        let control = self.control.as_ref().and_then(Control::deadline_ms);
+        let left = phase.into_iter().chain(searching).chain(control).min()?.saturating_sub(now_ms());
+        Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
+    }
+
+    fn take_pending_signals(&mut self) {
+        let mut record = alloc::vec::Vec::<u8>::with_capacity(128); // struct signalfd_siginfo
+        while matches!(read(&self.signals, spare_capacity(&mut record)), Ok(128)) {
+            let signal = i32::from(record[0]); // its first word; signal numbers fit in a byte
+            if STOP.contains(&signal) {
+                self.stop();
+            } else if PASS_ON.contains(&signal) && self.ending.is_none() {
+                let _ = sys::kill(self.service.pid, signal);
+            }
+            record.clear();
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.ending.is_none() && matches!(self.phase, Phase::Running) {
+            let _ = sys::kill(self.service.pid, self.instance.stop_signal);
+            self.phase = Phase::Stopping { kill_at: now_ms().saturating_add(self.instance.stop_timeout_ms) };
+        }
+    }
+
+    fn answer_denials(&mut self, ready: PollFlags) {
+        let Some(listener) = self.service.listener.as_ref() else { return };
+        if !ready.contains(PollFlags::IN) {
+            self.service.listener = None; // nobody with the filter is left
+            return;
+        }
+        // ENOENT: the caller died while it waited.
+        let Ok(Some(denial)) = self.denials.answer_one(listener.as_fd(), self.instance.audit) else { return };
+        let verdict = if self.instance.audit { "would refuse" } else { "refused" };
+        say(format_args!(
+            "{verdict} system call {} of {} (process {})",
+            denial.call, denial.program, denial.pid
+        ));
+        if let Some(control) = self.control.as_mut() {
+            control.event("denied", &denial.fields());
+        }
+    }
+
+    /// Tell once how the start went.
+    fn report_start(&mut self) {
+        if self.service.becoming.take().is_none() {
+            return;
+        }
+        if let Some(failure) = self.service.failed_start(self.instance) {
+            say(format_args!("{failure}"));
+        } else if let Some(control) = self.control.as_mut() {
+            control.event("started", &format!(r#""pid":{}"#, self.service.pid));
+        }
+    }
+
+    fn serve_requests(&mut self) {
+        self.continue_search();
+        while self.search.is_none() {
+            let Some(request) = self.control.as_mut().and_then(Control::next_request) else { return };
+            if let Some(answer) = self.answer(&request) {
+                self.reply(request.id, answer);
+            }
+        }
+    }
+
+    fn reply(&mut self, id: u64, answer: Answer) {
+        if let Some(control) = self.control.as_mut() {
+            control.reply(id, answer);
+        }
+    }
+
+    /// None when the answer comes later.
+    fn answer(&mut self, request: &Request) -> Option<Answer> {
+        let done = || "null".to_string();
+        Some(match request.verb.as_str() {
+            "contains" => return self.begin_search(request).err().map(Err),
+            "signal" => self.signal(request.signal).map(|()| done()),
+            "stop" => {
+                self.stop();
+                Ok(done())
+            }
+            "denials" => Ok(self.denials.to_json()),
+            "processes" => processes::list_as_json().map_err(|error| format!("processes: {}", Reason(error))),
+            verb => return verbs::answer(request).or_else(|| Some(Err(format!("unknown request {verb}")))),
+        })
+    }
+
+    fn signal(&self, signal: Option<i32>) -> Result<(), String> {
+        let Some(signal @ 1..=sys::LAST_SIGNAL) = signal else {
+            return Err(String::from("signal needs `signal`, a number from 1 to 64"));
+        };
+        if self.ending.is_some() {
+            return Err(format!("signal: {} has ended", self.instance.name));
+        }
+        sys::kill(self.service.pid, signal).map_err(|error| format!("signal {signal}: {}", Reason(error)))
+    }
+
+    fn begin_search(&mut self, request: &Request) -> Result<(), String> {
+        let path = verbs::path_of(request)?;
+        let text = request.text.as_deref().ok_or("contains needs `text`")?;
+        let search =
+            Search::new(request.id, path, text).map_err(|error| verbs::explain("contains", path, error))?;
+        self.search = Some(search);
+        Ok(())
+    }
+
+    fn continue_search(&mut self) {
+        let Some(search) = self.search.as_mut() else { return };
+        let Some(found) = search.step() else { return };
+        let answer = found
+            .map(|found| found.to_string())
+            .map_err(|error| verbs::explain("contains", &search.path, error));
+        let id = search.id;
+        self.search = None;
+        self.reply(id, answer);
+    }
+}

@@ -1,0 +1,269 @@
+// The eBPF observer: counts each system call of the watched processes by program and drill.
+//
+// sys_enter counts (some calls never return), sys_exit adds errors, paths, facts and descriptors;
+// fork hands the watch on, exec gives the thread its new program, exit ends it.
+#include "notes.h"
+#include "programs.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL"; // the kernel's tracing helpers ask for it
+
+#define NR_EXECVE 59
+
+static __always_inline void save_args(struct thread *thread, struct pt_regs *regs)
+{
+	thread->args[0] = regs->di;
+	thread->args[1] = regs->si;
+	thread->args[2] = regs->dx;
+	thread->args[3] = regs->r10;
+	thread->args[4] = regs->r8;
+	thread->args[5] = regs->r9;
+}
+
+static __always_inline void enter_special(struct task_struct *task, struct thread *thread,
+					  struct rule *rule)
+{
+	switch (rule->special) {
+	case SPECIAL_CLOSE:
+		closing_file((__u64)file_of(task, thread->args[0]));
+		break;
+	case SPECIAL_DUP2: // what the new number stood for goes away
+		if ((__u32)thread->args[0] != (__u32)thread->args[1] && file_of(task, thread->args[0]))
+			closing_file((__u64)file_of(task, thread->args[1]));
+		break;
+	case SPECIAL_CLOSE_RANGE:
+		if (!(thread->args[2] & CLOSE_RANGE_CLOEXEC))
+			closing_range(thread->args[0], thread->args[1]);
+		break;
+	case SPECIAL_CHDIR:
+		find_cwd(task, &thread->before);
+		break;
+	}
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(on_enter, struct pt_regs *regs, long id)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct thread *thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	__u32 nr = id;
+	struct rule *rule;
+
+	if (!thread)
+		return 0;
+	thread->pending = 0;
+	if (!thread->active)
+		return 0;
+	if (nr >= CALLS || task->thread_info.status & TS_COMPAT) {
+		LOSE(foreign);
+		return 0;
+	}
+	refresh_slot(thread);
+	rule = bpf_map_lookup_elem(&rules, &nr);
+	if (!rule)
+		return 0;
+	if (rule->special != SPECIAL_EXEC) // counted for the program that results, see on_exec
+		count_call(thread, nr);
+	if (rule->special == SPECIAL_NO_RETURN)
+		return 0;
+	thread->pending = nr + 1;
+	if (!rule->used)
+		return 0;
+	save_args(thread, regs);
+	if (rule->has_facts)
+		note_facts(thread, nr, rule, false);
+	enter_special(task, thread, rule);
+	return 0;
+}
+
+static __always_inline void exit_special(struct thread *thread, __u32 nr, struct rule *rule,
+					 long result, __u32 error)
+{
+	switch (rule->special) {
+	case SPECIAL_MMAP:
+		note_map(thread, nr, error);
+		break;
+	case SPECIAL_BIND:
+	case SPECIAL_CONNECT:
+	case SPECIAL_SENDTO:
+		note_address(thread, nr, rule, error);
+		break;
+	case SPECIAL_SOCKET:
+		if (!error)
+			live_descriptor(result, LIVE_SOCKET);
+		break;
+	case SPECIAL_SOCKETPAIR:
+	case SPECIAL_PIPE:
+		if (!error) {
+			bool pipe = rule->special == SPECIAL_PIPE;
+
+			note_pair(thread->args[pipe ? 0 : 3], pipe ? LIVE_PIPE_END : LIVE_SOCKET);
+			pair_descriptors(thread->args[pipe ? 0 : 3]);
+		}
+		break;
+	case SPECIAL_CLONE3:
+		note_clone3(thread, nr, error);
+		break;
+	case SPECIAL_FCNTL: // F_DUPFD and F_DUPFD_CLOEXEC
+		if (!error && (thread->args[1] == 0 || thread->args[1] == 1030))
+			raise_descriptors(result);
+		break;
+	}
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_exit, struct pt_regs *regs, long result)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct thread *thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	__u32 nr, error = 0;
+	struct rule *rule;
+
+	if (!thread || !thread->pending)
+		return 0;
+	nr = thread->pending - 1;
+	thread->pending = 0;
+	rule = bpf_map_lookup_elem(&rules, &nr);
+	if (!rule)
+		return 0;
+	if (rule->special == SPECIAL_EXEC)
+		count_call(thread, nr);
+	if (result < 0 && result >= -MAX_ERRNO) {
+		error = -result;
+		if (error >= ERESTARTSYS && error <= ERESTART_LAST)
+			error = EINTR; // what a program can see of it
+		note_error(thread, nr, error);
+		if (rule->has_facts)
+			note_facts(thread, nr, rule, true);
+	}
+	if (!rule->used)
+		return 0;
+	if (rule->returns_descriptor && !error)
+		raise_descriptors(result);
+	if (rule->special == SPECIAL_OPEN || rule->special == SPECIAL_OPENAT2)
+		return note_open(thread, nr, rule, error ? -(long)error : result);
+	if (rule->path >= 0)
+		note_path(thread, nr, rule, error, false);
+	if (rule->path2 >= 0)
+		note_path(thread, nr, rule, error, true);
+	exit_special(thread, nr, rule, result, error);
+	return 0;
+}
+
+static __always_inline void add_thread(struct totals *totals)
+{
+	raise_peak(&totals->peak_threads, __sync_fetch_and_add(&totals->threads, 1) + 1);
+}
+
+// A new process: remember its number as the probe's PID namespace has it, to be able to kill it.
+static __noinline int add_process(struct task_struct *task)
+{
+	struct totals *totals = get_totals();
+	struct process process = { .threads = 1 };
+	__u32 tgid = task->tgid;
+	void *numbers;
+
+	if (!totals)
+		return 0;
+	numbers = (void *)BPF_CORE_READ(task, thread_pid) + bpf_core_field_offset(struct pid, numbers);
+	numbers += totals->level * bpf_core_type_size(struct upid);
+	bpf_probe_read_kernel(&process.pid, sizeof(process.pid), numbers);
+	if (bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY))
+		LOSE(threads);
+	raise_peak(&totals->peak_processes, __sync_fetch_and_add(&totals->processes, 1) + 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct thread *from = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+	struct totals *totals = get_totals();
+	__u32 tgid = child->tgid;
+	struct process *process;
+	struct thread *to;
+
+	if (!from || !from->active || !totals)
+		return 0;
+	to = bpf_task_storage_get(&threads, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!to) {
+		LOSE(threads);
+		return 0;
+	}
+	to->program = from->program;
+	to->drill = from->drill;
+	to->slot = from->slot;
+	to->active = true;
+	add_thread(totals);
+	if (child->pid == child->tgid)
+		return add_process(child);
+	process = bpf_map_lookup_elem(&processes, &tgid);
+	if (process)
+		__sync_fetch_and_add(&process->threads, 1);
+	return 0;
+}
+
+// The launched process has executed its command: the watch begins.
+static __always_inline void activate(struct task_struct *task, struct thread *thread)
+{
+	struct totals *totals = get_totals();
+
+	if (!totals)
+		return;
+	totals->level = task->thread_pid->level; // the probe's own PID namespace
+	totals->peak_descriptors = 3;
+	thread->active = true;
+	thread->pending = NR_EXECVE + 1;
+	add_thread(totals);
+	add_process(task);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct thread *thread = bpf_task_storage_get(&threads, self, NULL, 0);
+	struct totals *totals = get_totals();
+	bool fresh = false;
+	struct scratch *scratch;
+	__u32 nr;
+
+	if (!thread || !totals)
+		return 0;
+	if (!thread->active)
+		activate(self, thread);
+	nr = thread->pending ? thread->pending - 1 : NR_EXECVE;
+	thread->pending = 0;
+	thread->program = find_program(bprm->file, &fresh);
+	thread->drill = current_drill();
+	thread->slot = find_slot(thread->program, thread->drill);
+	totals->doubts = 1; // close-on-exec happened unseen
+	count_call(thread, nr);
+	store_executed(thread, nr, bprm);
+	scratch = fresh ? start_key(thread, nr, ROLE_PROGRAM, 0, 0) : NULL;
+	if (scratch)
+		store_file(self, scratch, bprm->file);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_process_exit, struct task_struct *task)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct thread *thread = bpf_task_storage_get(&threads, self, NULL, 0);
+	struct totals *totals = get_totals();
+	__u32 tgid = self->tgid;
+	struct process *process;
+
+	if (!thread || !thread->active || !totals)
+		return 0;
+	thread->active = false;
+	__sync_fetch_and_add(&totals->threads, -1);
+	process = bpf_map_lookup_elem(&processes, &tgid);
+	if (!process || __sync_fetch_and_add(&process->threads, -1) != 1)
+		return 0;
+	// The last thread: its files go now (exit_files comes after this tracepoint).
+	closing_range(0, MAX_DESCRIPTORS);
+	bpf_map_delete_elem(&processes, &tgid);
+	__sync_fetch_and_add(&totals->processes, -1);
+	return 0;
+}

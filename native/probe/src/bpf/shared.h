@@ -1,0 +1,168 @@
+// What the eBPF program and user space both know: the maps and their layout (mirrored in layout.rs).
+// Functions are not `static` where that makes the verifier check them once instead of at each call;
+// it then knows nothing of their arguments, hence their checks for NULL.
+#pragma once
+
+#include "kernel.h"
+
+#define CALLS 512            // x86_64 call numbers stay below
+#define SLOTS 2048           // pairs of (program, drill)
+#define NO_SLOT 0xffffffff
+
+// How a path was used; the names are in layout.rs.
+enum role { ROLE_PATH, ROLE_FROM, ROLE_TO, ROLE_EXEC, ROLE_MAP, ROLE_BIND, ROLE_CONNECT, ROLE_PROGRAM };
+
+// What a call needs beyond counting, paths and facts; mirrored in calls.rs.
+enum special {
+	SPECIAL_NONE,
+	SPECIAL_OPEN,        // creates perhaps: look at the new file
+	SPECIAL_OPENAT2,     // flags are in a user structure
+	SPECIAL_MMAP,
+	SPECIAL_BIND,
+	SPECIAL_CONNECT,
+	SPECIAL_SENDTO,
+	SPECIAL_SOCKET,      // returns a socket
+	SPECIAL_SOCKETPAIR,
+	SPECIAL_PIPE,
+	SPECIAL_CLOSE,
+	SPECIAL_DUP2,
+	SPECIAL_CLOSE_RANGE,
+	SPECIAL_CHDIR,       // moves the base of relative paths
+	SPECIAL_CLONE3,      // flags are in a user structure
+	SPECIAL_EXEC,
+	SPECIAL_FCNTL,       // returns a descriptor for some commands
+	SPECIAL_NO_RETURN,   // sys_exit shows the interrupted call's value (rt_sigreturn)
+};
+
+// One call's rule; an index of -1 means "none". Filled from the table in calls.rs.
+struct rule {
+	__u8 used, special, returns_descriptor, has_facts;
+	__s8 path, dirfd, role, flags;
+	__s8 path2, dirfd2, role2, unused;
+	__s8 facts[3], unused2;
+};
+
+struct place {
+	struct dentry *dentry, *root;
+	struct vfsmount *mnt, *root_mnt;
+};
+
+// State of one watched thread (task local storage: no hash lookup in the hot path).
+struct thread {
+	__u32 active;   // false until the launched process has executed its command
+	__u32 program, drill, slot;
+	__u32 pending;  // number of the call in progress + 1, 0 = none
+	__u32 unused;
+	__u64 args[8];
+	struct place before; // where relative paths started before chdir or chroot
+};
+
+struct process {
+	__u32 threads;
+	__s32 pid; // as the probe sees it, should it live in a PID namespace
+};
+
+struct slot_key { __u32 program, drill; };
+struct calls { __u64 count[CALLS]; };
+struct error_key { __u32 slot; __u16 nr, error; };
+struct fact_key { __u32 slot, nr; __u64 args[3]; };
+struct fact { __u64 count, failed; };
+struct program_key { __u64 inode, parent, name; __u32 device, unused; };
+struct live { __u64 inode; __u32 kind, unused; };
+
+// A path as it was used. `base` = 0: `path` is a string as given. Otherwise `path` holds a string
+// (relative, or empty), and from `path[base]` on the folders that it starts from, innermost first.
+struct file_key {
+	__u32 slot;
+	__u16 nr;
+	__u8 role, created;
+	__u32 flags;
+	__u16 error, base;
+};
+
+#define SHORT_PATH (128 - sizeof(struct file_key))
+#define MEDIUM_PATH (512 - sizeof(struct file_key))
+#define LONG_PATH (8064 - sizeof(struct file_key))
+
+struct totals {
+	__u64 next_program, next_slot, level;
+	__s64 processes, threads, sockets, pipe_ends, doubts;
+	__u64 peak_processes, peak_threads, peak_sockets, peak_pipe_ends, peak_descriptors;
+	__u64 lost_events, lost_threads, lost_files, lost_facts, lost_errors, lost_sockets;
+	__u64 lost_truncated, lost_unreadable, lost_foreign;
+};
+
+#define MAP(name, kind, keys, values, entries, options)                                            \
+	struct {                                                                                   \
+		__uint(type, kind);                                                                \
+		__type(key, keys);                                                                 \
+		__type(value, values);                                                             \
+		__uint(max_entries, entries);                                                      \
+		__uint(map_flags, options);                                                        \
+	} name SEC(".maps")
+
+#define FILE_MAP(name, size, entries)                                                              \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
+		__uint(key_size, size);                                                            \
+		__uint(value_size, sizeof(__u64));                                                 \
+		__uint(max_entries, entries);                                                      \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
+	} name SEC(".maps")
+
+MAP(drill, BPF_MAP_TYPE_ARRAY, __u32, __u32, 1, 0);
+MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, CALLS, 0);
+MAP(totals, BPF_MAP_TYPE_ARRAY, __u32, struct totals, 1, 0);
+MAP(counts, BPF_MAP_TYPE_ARRAY, __u32, struct calls, SLOTS, 0);
+MAP(threads, BPF_MAP_TYPE_TASK_STORAGE, int, struct thread, 0, BPF_F_NO_PREALLOC);
+MAP(processes, BPF_MAP_TYPE_HASH, __u32, struct process, 65536, BPF_F_NO_PREALLOC);
+MAP(programs, BPF_MAP_TYPE_HASH, struct program_key, __u32, 65536, BPF_F_NO_PREALLOC);
+MAP(slots, BPF_MAP_TYPE_HASH, struct slot_key, __u32, SLOTS, BPF_F_NO_PREALLOC);
+MAP(errors, BPF_MAP_TYPE_HASH, struct error_key, __u64, 65536, BPF_F_NO_PREALLOC);
+MAP(facts, BPF_MAP_TYPE_HASH, struct fact_key, struct fact, 65536, BPF_F_NO_PREALLOC);
+MAP(live_files, BPF_MAP_TYPE_HASH, __u64, struct live, 262144, BPF_F_NO_PREALLOC);
+FILE_MAP(short_files, 128, 262144);
+FILE_MAP(medium_files, 512, 65536);
+FILE_MAP(long_files, 8064, 8192); // with the map's own head, 8 KiB each
+
+static __always_inline struct totals *get_totals(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&totals, &zero);
+}
+
+#define LOSE(what)                                                                                 \
+	do {                                                                                       \
+		struct totals *lossy = get_totals();                                               \
+		if (lossy)                                                                         \
+			__sync_fetch_and_add(&lossy->lost_##what, 1);                              \
+	} while (0)
+
+// Adds one to a counter of a hash map, creating it; false when the map is full.
+static __always_inline bool count_in(void *map, const void *key)
+{
+	__u64 *count = bpf_map_lookup_elem(map, key), one = 1;
+
+	if (!count) {
+		long failed = bpf_map_update_elem(map, key, &one, BPF_NOEXIST);
+
+		if (failed != -EEXIST)
+			return !failed;
+		count = bpf_map_lookup_elem(map, key); // another processor was first
+		if (!count)
+			return false;
+	}
+	__sync_fetch_and_add(count, 1);
+	return true;
+}
+
+static __always_inline void raise_peak(__u64 *peak, __u64 now)
+{
+	for (int i = 0; i < 16; i++) {
+		__u64 old = *(volatile __u64 *)peak;
+
+		if (now <= old || __sync_val_compare_and_swap(peak, old, now) == old)
+			return;
+	}
+}

@@ -1,0 +1,296 @@
+//! The one table of what is noted about each system call besides its count: one line per call.
+//! Numbers are x86_64's (arch/x86/entry/syscalls/syscall_64.tbl); calls not listed are only counted.
+
+/// `enum special` of shared.h.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Special {
+    None,
+    Open,
+    Openat2,
+    Mmap,
+    Bind,
+    Connect,
+    Sendto,
+    Socket,
+    Socketpair,
+    Pipe,
+    Close,
+    Dup2,
+    CloseRange,
+    Chdir,
+    Clone3,
+    Exec,
+    Fcntl,
+    NoReturn,
+}
+
+/// `enum role` of shared.h, up to where rules use it.
+#[derive(Clone, Copy)]
+#[repr(i8)]
+enum Role {
+    Path,
+    From,
+    To,
+    Exec,
+}
+
+/// One path argument: which argument is it, relative to which descriptor argument (-1: the cwd).
+#[derive(Clone, Copy)]
+struct PathAt {
+    path: i8,
+    dirfd: i8,
+    role: Role,
+}
+
+const NO_PATH: PathAt = PathAt { path: -1, dirfd: -1, role: Role::Path };
+
+#[derive(Clone, Copy)]
+pub struct Rule {
+    pub nr: u32,
+    special: Special,
+    returns_descriptor: bool,
+    first: PathAt,
+    second: PathAt,
+    flags: i8,
+    facts: [i8; 3],
+}
+
+impl Rule {
+    const fn path(self, path: i8) -> Self {
+        self.at(-1, path)
+    }
+
+    const fn at(self, dirfd: i8, path: i8) -> Self {
+        Rule { first: PathAt { path, dirfd, role: Role::Path }, ..self }
+    }
+
+    const fn from(self, dirfd: i8, path: i8) -> Self {
+        Rule { first: PathAt { path, dirfd, role: Role::From }, ..self }
+    }
+
+    const fn to(self, dirfd: i8, path: i8) -> Self {
+        Rule { second: PathAt { path, dirfd, role: Role::To }, ..self }
+    }
+
+    const fn and(self, path: i8) -> Self {
+        Rule { second: PathAt { path, dirfd: -1, role: Role::Path }, ..self }
+    }
+
+    const fn exec(self, dirfd: i8, path: i8) -> Self {
+        Rule { first: PathAt { path, dirfd, role: Role::Exec }, special: Special::Exec, ..self }
+    }
+
+    /// The argument that says how: open flags, access mode, at-flags.
+    const fn flags(self, argument: i8) -> Self {
+        Rule { flags: argument, ..self }
+    }
+
+    const fn facts(self, arguments: &[i8]) -> Self {
+        let mut facts = [-1; 3];
+        let mut i = 0;
+        while i < arguments.len() {
+            facts[i] = arguments[i];
+            i += 1;
+        }
+        Rule { facts, ..self }
+    }
+
+    const fn descriptor(self) -> Self {
+        Rule { returns_descriptor: true, ..self }
+    }
+
+    const fn special(self, special: Special) -> Self {
+        Rule { special, ..self }
+    }
+
+    /// How many numbers one fact of this call has.
+    pub fn fact_length(&self) -> usize {
+        match self.special {
+            Special::Bind | Special::Connect => 2, // family, port
+            Special::Clone3 => 1,                  // flags
+            _ => self.facts.iter().filter(|argument| **argument >= 0).count(),
+        }
+    }
+
+    /// The call as `struct rule` of shared.h.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let has_facts = self.facts[0] >= 0;
+        let plain = self.first.path < 0 && !self.returns_descriptor && !has_facts;
+        let used = !(plain && self.special == Special::None);
+        let PathAt { path, dirfd, role } = self.first;
+        let second = self.second;
+        let signed = [path, dirfd, role as i8, self.flags, second.path, second.dirfd, second.role as i8];
+        let [a, b, c, d, e, f, g] = signed.map(|number| number as u8);
+        let [x, y, z] = self.facts.map(|number| number as u8);
+        let descriptor = u8::from(self.returns_descriptor);
+        let head = [u8::from(used), self.special as u8, descriptor, u8::from(has_facts)];
+        let [h, i, j, k] = head;
+        [h, i, j, k, a, b, c, d, e, f, g, 0, x, y, z, 0]
+    }
+}
+
+const fn call(nr: u32) -> Rule {
+    let facts = [-1; 3];
+    let (first, second) = (NO_PATH, NO_PATH);
+    Rule { nr, special: Special::None, returns_descriptor: false, first, second, flags: -1, facts }
+}
+
+/// A call that is only counted.
+pub fn plain(nr: u32) -> Rule {
+    call(nr)
+}
+
+pub fn rule_of(nr: u32) -> Rule {
+    CALLS.iter().copied().find(|rule| rule.nr == nr).unwrap_or_else(|| plain(nr))
+}
+
+#[rustfmt::skip]
+pub const CALLS: &[Rule] = &[
+    call(2).path(0).flags(1).descriptor().special(Special::Open),          // open
+    call(3).special(Special::Close),                                       // close
+    call(4).path(0),                                                       // stat
+    call(6).path(0),                                                       // lstat
+    call(9).facts(&[2, 3]).special(Special::Mmap),                         // mmap: prot, flags
+    call(10).facts(&[2]),                                                  // mprotect: prot
+    call(13).facts(&[0]),                                                  // rt_sigaction: signal
+    call(15).special(Special::NoReturn),                                   // rt_sigreturn
+    call(16).facts(&[1]),                                                  // ioctl: command
+    call(21).path(0).flags(1),                                             // access: mode
+    call(22).special(Special::Pipe),                                       // pipe
+    call(28).facts(&[2]),                                                  // madvise: advice
+    call(32).descriptor(),                                                 // dup
+    call(33).descriptor().special(Special::Dup2),                          // dup2
+    call(41).facts(&[0, 1, 2]).descriptor().special(Special::Socket),      // socket: family, type, protocol
+    call(42).special(Special::Connect),                                    // connect: family, port
+    call(43).descriptor().special(Special::Socket),                        // accept
+    call(44).special(Special::Sendto),                                     // sendto
+    call(49).special(Special::Bind),                                       // bind: family, port
+    call(50).facts(&[1]),                                                  // listen: backlog
+    call(53).facts(&[0, 1, 2]).special(Special::Socketpair),               // socketpair: as socket
+    call(54).facts(&[1, 2]),                                               // setsockopt: level, name
+    call(55).facts(&[1, 2]),                                               // getsockopt: level, name
+    call(56).facts(&[0]),                                                  // clone: flags
+    call(59).exec(-1, 0),                                                  // execve
+    call(62).facts(&[1]),                                                  // kill: signal
+    call(72).facts(&[1]).special(Special::Fcntl),                          // fcntl: command
+    call(76).path(0),                                                      // truncate
+    call(80).path(0).special(Special::Chdir),                              // chdir
+    call(82).from(-1, 0).to(-1, 1),                                        // rename
+    call(83).path(0),                                                      // mkdir
+    call(84).path(0),                                                      // rmdir
+    call(85).path(0).descriptor().special(Special::Open),                  // creat
+    call(86).from(-1, 0).to(-1, 1),                                        // link
+    call(87).path(0),                                                      // unlink
+    call(88).path(1),                                                      // symlink: what it says is no access
+    call(89).path(0),                                                      // readlink
+    call(90).path(0),                                                      // chmod
+    call(92).path(0),                                                      // chown
+    call(94).path(0),                                                      // lchown
+    call(105).facts(&[0]),                                                 // setuid
+    call(106).facts(&[0]),                                                 // setgid
+    call(113).facts(&[0, 1]),                                              // setreuid
+    call(114).facts(&[0, 1]),                                              // setregid
+    call(116).facts(&[0]),                                                 // setgroups: how many
+    call(117).facts(&[0, 1, 2]),                                           // setresuid
+    call(119).facts(&[0, 1, 2]),                                           // setresgid
+    call(122).facts(&[0]),                                                 // setfsuid
+    call(123).facts(&[0]),                                                 // setfsgid
+    call(129).facts(&[1]),                                                 // rt_sigqueueinfo: signal
+    call(132).path(0),                                                     // utime
+    call(133).path(0),                                                     // mknod
+    call(134).path(0),                                                     // uselib
+    call(135).facts(&[0]),                                                 // personality
+    call(137).path(0),                                                     // statfs
+    call(155).path(0).and(1).special(Special::Chdir),                      // pivot_root
+    call(157).facts(&[0]),                                                 // prctl: operation
+    call(158).facts(&[0]),                                                 // arch_prctl: operation
+    call(160).facts(&[0]),                                                 // setrlimit: resource
+    call(161).path(0).special(Special::Chdir),                             // chroot
+    call(163).path(0),                                                     // acct
+    call(165).path(1).facts(&[3]),                                         // mount: flags
+    call(166).path(0).facts(&[1]),                                         // umount2: flags
+    call(167).path(0),                                                     // swapon
+    call(168).path(0),                                                     // swapoff
+    call(188).path(0),                                                     // setxattr
+    call(189).path(0),                                                     // lsetxattr
+    call(191).path(0),                                                     // getxattr
+    call(192).path(0),                                                     // lgetxattr
+    call(194).path(0),                                                     // listxattr
+    call(195).path(0),                                                     // llistxattr
+    call(197).path(0),                                                     // removexattr
+    call(198).path(0),                                                     // lremovexattr
+    call(200).facts(&[1]),                                                 // tkill: signal
+    call(213).descriptor(),                                                // epoll_create
+    call(234).facts(&[2]),                                                 // tgkill: signal
+    call(235).path(0),                                                     // utimes
+    call(240).descriptor(),                                                // mq_open
+    call(250).facts(&[0]),                                                 // keyctl: operation
+    call(253).descriptor(),                                                // inotify_init
+    call(254).path(1),                                                     // inotify_add_watch
+    call(257).at(0, 1).flags(2).descriptor().special(Special::Open),       // openat
+    call(258).at(0, 1),                                                    // mkdirat
+    call(259).at(0, 1),                                                    // mknodat
+    call(260).at(0, 1),                                                    // fchownat
+    call(261).at(0, 1),                                                    // futimesat
+    call(262).at(0, 1).flags(3),                                           // newfstatat
+    call(263).at(0, 1).flags(2),                                           // unlinkat
+    call(264).from(0, 1).to(2, 3),                                         // renameat
+    call(265).from(0, 1).to(2, 3),                                         // linkat
+    call(266).at(1, 2),                                                    // symlinkat
+    call(267).at(0, 1),                                                    // readlinkat
+    call(268).at(0, 1),                                                    // fchmodat
+    call(269).at(0, 1).flags(2),                                           // faccessat: mode
+    call(272).facts(&[0]),                                                 // unshare: flags
+    call(280).at(0, 1),                                                    // utimensat
+    call(282).descriptor(),                                                // signalfd
+    call(283).descriptor(),                                                // timerfd_create
+    call(284).descriptor(),                                                // eventfd
+    call(288).descriptor().special(Special::Socket),                       // accept4
+    call(289).descriptor(),                                                // signalfd4
+    call(290).descriptor(),                                                // eventfd2
+    call(291).descriptor(),                                                // epoll_create1
+    call(292).descriptor().special(Special::Dup2),                         // dup3
+    call(293).special(Special::Pipe),                                      // pipe2
+    call(294).descriptor(),                                                // inotify_init1
+    call(297).facts(&[2]),                                                 // rt_tgsigqueueinfo: signal
+    call(298).descriptor(),                                                // perf_event_open
+    call(300).descriptor(),                                                // fanotify_init
+    call(301).at(3, 4),                                                    // fanotify_mark
+    call(302).facts(&[1]),                                                 // prlimit64: resource
+    call(303).at(0, 1),                                                    // name_to_handle_at
+    call(304).descriptor(),                                                // open_by_handle_at
+    call(308).facts(&[1]),                                                 // setns: flags
+    call(316).from(0, 1).to(2, 3).flags(4),                                // renameat2
+    call(317).facts(&[0]),                                                 // seccomp: operation
+    call(319).descriptor(),                                                // memfd_create
+    call(321).facts(&[0]).descriptor(),                                    // bpf: command
+    call(322).exec(0, 1),                                                  // execveat
+    call(323).descriptor(),                                                // userfaultfd
+    call(329).facts(&[2]),                                                 // pkey_mprotect: prot
+    call(332).at(0, 1).flags(2),                                           // statx
+    call(424).facts(&[1]),                                                 // pidfd_send_signal: signal
+    call(425).descriptor(),                                                // io_uring_setup
+    call(428).at(0, 1).descriptor(),                                       // open_tree
+    call(429).from(0, 1).to(2, 3),                                         // move_mount
+    call(430).descriptor(),                                                // fsopen
+    call(432).descriptor(),                                                // fsmount
+    call(433).at(0, 1).descriptor(),                                       // fspick
+    call(434).descriptor(),                                                // pidfd_open
+    call(435).special(Special::Clone3),                                    // clone3: flags
+    call(436).special(Special::CloseRange),                                // close_range
+    call(437).at(0, 1).descriptor().special(Special::Openat2),             // openat2
+    call(438).descriptor(),                                                // pidfd_getfd
+    call(439).at(0, 1).flags(2),                                           // faccessat2: mode
+    call(442).at(0, 1),                                                    // mount_setattr
+    call(444).descriptor(),                                                // landlock_create_ruleset
+    call(447).descriptor(),                                                // memfd_secret
+    call(452).at(0, 1),                                                    // fchmodat2
+    call(463).at(0, 1),                                                    // setxattrat
+    call(464).at(0, 1),                                                    // getxattrat
+    call(465).at(0, 1),                                                    // listxattrat
+    call(466).at(0, 1),                                                    // removexattrat
+    call(467).at(0, 1).descriptor(),                                       // open_tree_attr
+    call(468).at(0, 1),                                                    // file_getattr
+    call(469).at(0, 1),                                                    // file_setattr
+];

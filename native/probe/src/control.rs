@@ -1,0 +1,184 @@
+//! Loads, steers and reads the eBPF program.
+use std::ffi::OsStr;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use libbpf_rs::{Link, Map, MapCore, MapFlags, MapMut, Object, ObjectBuilder, PrintLevel};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use crate::calls;
+use crate::failure::Failure;
+use crate::layout::{self, Totals};
+
+static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe.bpf.o"));
+
+/// How long killed processes may take to be gone.
+const KILL_TIME: Duration = Duration::from_secs(10);
+
+pub struct Control {
+    object: Object,
+    links: Vec<Link>,
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+fn refused(doing: &str, error: &libbpf_rs::Error) -> Failure {
+    Failure::unusable(
+        format!("cannot {doing} the eBPF program: {error:#}"),
+        "run `onejob-probe check`; ONEJOB_PROBE_DEBUG=1 shows what libbpf and the kernel say",
+    )
+}
+
+/// A map could not be used; their sizes are fixed, so this is lack of memory or a fault of ours.
+fn map_failed(name: &str, error: libbpf_rs::Error) -> Failure {
+    Failure::system(&format!("cannot use the eBPF map {name}"), error)
+}
+
+fn print_libbpf(_: PrintLevel, text: String) {
+    eprint!("{text}");
+}
+
+impl Control {
+    /// Loads and attaches; nothing is watched yet.
+    pub fn start() -> Result<Self> {
+        let debug = std::env::var_os("ONEJOB_PROBE_DEBUG").is_some();
+        libbpf_rs::set_print(debug.then_some((PrintLevel::Info, print_libbpf)));
+        let open = ObjectBuilder::default().open_memory(PROGRAM);
+        let object = open.and_then(|open| open.load()).map_err(|error| refused("load", &error))?;
+        let mut control = Control { object, links: Vec::new() };
+        control.fill_rules()?;
+        control.attach()?;
+        Ok(control)
+    }
+
+    fn attach(&mut self) -> Result<()> {
+        for program in self.object.progs_mut() {
+            let link = program.attach().map_err(|error| refused("attach", &error))?;
+            self.links.push(link);
+        }
+        Ok(())
+    }
+
+    /// Stops watching; the maps stay.
+    pub fn stop(&mut self) {
+        self.links.clear();
+    }
+
+    fn fill_rules(&mut self) -> Result<()> {
+        for nr in 0..layout::CALLS as u32 {
+            self.put("rules", &nr.to_ne_bytes(), &calls::plain(nr).to_bytes())?;
+        }
+        for rule in calls::CALLS {
+            self.put("rules", &rule.nr.to_ne_bytes(), &rule.to_bytes())?;
+        }
+        Ok(())
+    }
+
+    pub fn switch_drill(&mut self, drill: u32) -> Result<()> {
+        self.put("drill", &0u32.to_ne_bytes(), &drill.to_ne_bytes())
+    }
+
+    /// Watches the process of this pidfd from its next successful exec on.
+    pub fn watch(&mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        self.put("threads", &pidfd.as_raw_fd().to_ne_bytes(), &[0; layout::THREAD_SIZE])
+    }
+
+    fn put(&mut self, name: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        let map: MapMut = self
+            .object
+            .maps_mut()
+            .find(|map| map.name() == OsStr::new(name))
+            .unwrap_or_else(|| panic!("probe.bpf.c has no map {name}"));
+        map.update(key, value, MapFlags::ANY).map_err(|error| map_failed(name, error))
+    }
+
+    fn map(&self, name: &str) -> Map<'_> {
+        let found = self.object.maps().find(|map| map.name() == OsStr::new(name));
+        found.unwrap_or_else(|| panic!("probe.bpf.c has no map {name}"))
+    }
+
+    /// All keys and values of a hash map.
+    pub fn entries(&self, name: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let map = self.map(name);
+        let mut entries = Vec::new();
+        for key in map.keys() {
+            let value = map.lookup(&key, MapFlags::ANY).map_err(|error| map_failed(name, error))?;
+            entries.extend(value.map(|value| (key, value)));
+        }
+        Ok(entries)
+    }
+
+    fn at(&self, name: &str, index: u32) -> Result<Vec<u8>> {
+        let value = self.map(name).lookup(&index.to_ne_bytes(), MapFlags::ANY);
+        Ok(value.map_err(|error| map_failed(name, error))?.unwrap_or_default())
+    }
+
+    /// The counters of one slot, by call number.
+    pub fn counts(&self, slot: u32) -> Result<Vec<u64>> {
+        let bytes = self.at("counts", slot)?;
+        Ok(bytes.chunks_exact(8).map(|word| layout::u64_at(word, 0)).collect())
+    }
+
+    pub fn totals(&self) -> Result<Totals> {
+        let bytes = self.at("totals", 0)?;
+        assert!(bytes.len() == Totals::SIZE, "layout.rs and shared.h differ");
+        Ok(Totals::parse(&bytes))
+    }
+
+    /// Events that the kernel kept from our programs, because one was already at work on that
+    /// processor.
+    pub fn missed(&self) -> u64 {
+        self.object.progs().map(|program| recursion_misses(program.as_fd())).sum()
+    }
+
+    fn living(&self) -> Result<Vec<i32>> {
+        let entries = self.entries("processes")?;
+        Ok(entries.iter().map(|(_, value)| layout::u32_at(value, 4) as i32).collect())
+    }
+
+    /// Kills every watched process; again and again, because a fork may escape the first rounds.
+    /// `first` dies first, so that it does not get to exit because its children are gone.
+    pub fn kill_all(&self, first: Pid, mut reap: impl FnMut()) -> Result<()> {
+        let deadline = Instant::now() + KILL_TIME;
+        loop {
+            let mut living = self.living()?;
+            living.sort_by_key(|pid| *pid != first.as_raw());
+            for pid in living.iter().filter(|pid| **pid > 1) {
+                let _ = signal::kill(Pid::from_raw(*pid), Signal::SIGKILL); // gone is as good
+            }
+            reap();
+            if living.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let what = format!("processes {living:?} do not die");
+                return Err(Failure::new(what, "see `ps -o pid,stat,wchan` for what they wait for"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn recursion_misses(program: BorrowedFd<'_>) -> u64 {
+    // SAFETY: all zeroes is a valid bpf_prog_info, which has only numbers in it.
+    let mut info: libbpf_sys::bpf_prog_info = unsafe { zeroed() };
+    let mut size = size_of::<libbpf_sys::bpf_prog_info>() as u32;
+    // SAFETY: `info` is writable for `size` bytes, and the kernel writes no more than that.
+    let failed =
+        unsafe { libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &mut size) };
+    if failed == 0 { info.recursion_misses } else { 0 }
+}
+
+/// A pidfd of a child of ours.
+pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two numbers.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if descriptor < 0 {
+        return Err(Failure::system("pidfd_open", std::io::Error::last_os_error()));
+    }
+    // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}

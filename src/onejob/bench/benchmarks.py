@@ -1,0 +1,42 @@
+"""All benchmarks, in the order in which they are shown and run: the quick ones first."""
+
+from onejob.base.progress import Progress
+from onejob.bench.boot import measure_boot
+from onejob.bench.events_lost import measure_events_lost
+from onejob.bench.host_start import measure_host_start
+from onejob.bench.image_size import measure_image_size
+from onejob.bench.memory_floor import measure_memory_floor
+from onejob.bench.profile_cost import measure_profile_cost
+from onejob.bench.result import Result
+from onejob.bench.subject import Benchmark, Subject
+from onejob.model.errors import InputError
+
+BENCHMARKS = (
+    Benchmark("image-size", measure_image_size),
+    Benchmark("host-start", measure_host_start),
+    Benchmark("events-lost", measure_events_lost),
+    Benchmark("profile-cost", measure_profile_cost),
+    Benchmark("memory-floor", measure_memory_floor),
+    Benchmark("boot", measure_boot),
+)
+
+
+def choose_benchmarks(names: list[str]) -> tuple[Benchmark, ...]:
+    """Those called `names`, ``all`` being all of them; InputError for a name of none."""
+    known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
+    if names == ["all"]:
+        return BENCHMARKS
+    for name in names:
+        if name not in known:
+            raise InputError(f"there is no benchmark {name!r}", f"known: {', '.join(known)}, all")
+    return tuple(known[name] for name in dict.fromkeys(names))
+
+
+def run_benchmarks(
+    benchmarks: tuple[Benchmark, ...], subject: Subject, progress: Progress
+) -> tuple[Result, ...]:
+    """One after the other: beside each other they would measure each other."""
+    results: list[Result] = []
+    for benchmark in benchmarks:
+        results += benchmark.measure(subject, progress)
+    return tuple(results)

@@ -1,0 +1,30 @@
+"""Benchmark ``host-start``: from the start of the container to the first answer."""
+
+from onejob.base.progress import Progress
+from onejob.bench.arithmetic import spread
+from onejob.bench.promises import HOST_START
+from onejob.bench.result import Result, Value, judge
+from onejob.bench.subject import Subject
+from onejob.drive.ready import wait_ready
+from onejob.system.host import host_instance
+
+RUNS = 5
+
+
+def measure_host_start(subject: Subject, progress: Progress) -> tuple[Result, ...]:
+    """The median of RUNS fresh starts, each with data of its own."""
+    progress.stage("host-start")
+    taken = []
+    for number in range(RUNS):
+        progress.step(f"run {number + 1} of {RUNS}", number / RUNS)
+        taken.append(_start_once(subject) * 1000)
+    found = spread(taken)
+    ends = (("least", found.least), ("most", found.most))
+    values = [Value(name=name, value=value, unit="ms") for name, value in ends]
+    return (judge(HOST_START, found.median, values),)
+
+
+def _start_once(subject: Subject) -> float:
+    """Seconds until it was ready."""
+    with host_instance(subject.image) as instance:
+        return wait_ready(instance, subject.workload, instance.since)

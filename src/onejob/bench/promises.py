@@ -1,0 +1,36 @@
+"""The promises that have numbers, and the benchmark that shows each.
+
+SPECIFICATION.md is the same table for people; a test compares the two. The bars are those of the
+gallery's nginx; other services are measured against them all the same.
+"""
+
+from typing import NamedTuple
+
+
+class Promise(NamedTuple):
+    """`benchmark` shows that `text` is at most `bar`."""
+
+    benchmark: str
+    text: str
+    bar: float
+    unit: str
+
+
+IMAGE_BYTES = Promise("image-size", "kernel and root together", 6.5, "MB")
+ROOT_FILES = Promise("image-size", "files in the root", 40, "")
+ALLOWED_CALLS = Promise("image-size", "system calls allowed, both phases together", 70, "")
+BOOT_RATIO = Promise("boot", "start to first answer in QEMU, of a stock Debian guest's", 0.167, "x")
+HOST_START = Promise("host-start", "start to first answer on the host", 300, "ms")
+MEMORY_FLOOR = Promise("memory-floor", "guest memory that passes the rehearsal", 32, "MiB")
+PROBE_COST = Promise(
+    "profile-cost", "CPU per request while calls are watched, of unwatched", 1.25, "x"
+)
+RECORDER_COST = Promise(
+    "profile-cost", "CPU per request while memory is watched, of unwatched", 1.25, "x"
+)
+EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load", 0, "")
+
+PROMISES = (
+    IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
+    RECORDER_COST, EVENTS_LOST,
+)  # fmt: skip

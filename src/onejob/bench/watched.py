@@ -1,0 +1,93 @@
+"""A service in the profiler's own sandbox: unwatched, under the probe, or with the recorder.
+
+The same places as the profiler's two watched runs, for what is measured is the cost of profiling.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from onejob.base.natives import native_path
+from onejob.drive.probe import Probe
+from onejob.model.workload import Workload
+from onejob.profiler import observe
+from onejob.profiler.place import ProfiledService
+from onejob.profiler.profile import find_program
+
+Place = Callable[[Workload], AbstractContextManager[ProfiledService]]
+
+
+@contextmanager
+def unwatched(workload: Workload) -> Iterator[ProfiledService]:
+    """The service as it is; gone at the end."""
+    with run_folder() as folder, _sandboxed(workload, folder, {}) as service:
+        yield service
+
+
+@contextmanager
+def recorded(workload: Workload) -> Iterator[ProfiledService]:
+    """The service with the memory recorder preloaded, its recordings dropped."""
+    with run_folder() as folder:
+        recordings = folder / "keep" / "allocations"
+        recordings.mkdir()
+        recordings.chmod(0o1777)  # the service's own users write here
+        recorder = str(native_path("libonejob_recorder.so"))
+        settings = {"LD_PRELOAD": recorder, "ONEJOB_RECORDER_DIR": str(recordings)}
+        with _sandboxed(workload, folder, settings) as service:
+            yield service
+
+
+@contextmanager
+def _sandboxed(
+    workload: Workload, folder: Path, settings: Mapping[str, str]
+) -> Iterator[ProfiledService]:
+    """The service in its sandbox, with `settings` added to its environment."""
+    words = observe._sandbox(workload, folder)
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    command, environment = service_command(workload), observe.service_environment(workload)
+    log = folder / "output"
+    with (
+        log.open("wb") as output,
+        observe._started(words, command, environment, output) as process,
+        observe._network_of(process.pid) as network,
+    ):
+        exited = partial(observe._exit_of, process)
+        yield ProfiledService(process.pid, network, exited, lambda _drill: None, log)
+
+
+@contextmanager
+def probed(workload: Workload) -> Iterator[ProfiledService]:
+    """The service under the eBPF probe, its recording dropped."""
+    with run_folder() as folder:
+        log = folder / "output"
+        with log.open("wb") as output:
+            probe = Probe(
+                service_command(workload),
+                folder / "keep" / "recording.json",
+                output=output,
+                prefix=[*observe._sandbox(workload, folder), "--"],
+                environment=observe.service_environment(workload),
+            )
+            with probe, observe._network_of(probe.pid) as network:
+                yield ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
+
+
+def service_command(workload: Workload) -> list[str]:
+    """The command with its program's whole path."""
+    return [find_program(workload.command[0]), *workload.command[1:]]
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """A folder for one run, as sandbox_command() wants it; removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="onejob-", dir="/run"))
+    path.chmod(0o711)  # the service's own users reach what is meant for them
+    try:
+        (path / "keep").mkdir()
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,48 @@
+"""What process 1 reads at boot: /.onejob/instance.json, made of the plan."""
+
+import json
+from typing import Any
+
+from onejob.model.plan import Mount, Plan
+
+INSTANCE = "/.onejob/instance.json"
+POLICY = "/.onejob/policy.bpf"
+DATA = "/.onejob/data"
+
+
+def instance_text(plan: Plan) -> str:
+    """The contract with native/init, which refuses a key that it does not know."""
+    return json.dumps(_instance(plan), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _instance(plan: Plan) -> dict[str, Any]:
+    service = plan.service
+    return {
+        "format": 1,
+        "name": plan.name,
+        "command": service.command,
+        "environment": service.environment,
+        "directory": service.directory,
+        "user": service.user,
+        "group": service.group,
+        "hostname": service.hostname,
+        "mounts": [_mount(mount) for mount in plan.mounts],
+        "limits": [
+            {"resource": limit.resource, "soft": limit.soft, "hard": limit.hard}
+            for limit in plan.limits
+            if limit.resource != "tasks"  # the whole service's: a cgroup's, not a process's
+        ],
+        "sysctls": [{"name": s.name, "value": s.value} for s in plan.settings],
+        "stop_signal": service.stop_signal,
+        "stop_timeout_ms": service.stop_timeout_ms,
+        "no_new_privileges": service.no_new_privileges,
+        "capabilities": [capability.number for capability in plan.capabilities],
+        "audit": False,
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    """Path and kind; size and mode only where the plan gives them."""
+    words = {"path": mount.path, "kind": mount.kind}
+    sizes = {"size_kib": mount.size_kib, "mode": mount.mode}
+    return {**words, **{key: value for key, value in sizes.items() if value is not None}}

@@ -1,0 +1,123 @@
+"""Why the kernel did not honour an option: its unmet dependency, by the kernel's own Kconfig files."""
+
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import kconfiglib  # type: ignore[import-untyped]
+
+from onejob.builder.kernel_make import Toolchain
+from onejob.builder.kernel_source import KernelSource
+from onejob.model.plan import KernelOption
+
+# Linux 6.x writes `modules` where kconfiglib 14 knows only the older `option modules`.
+_NEW_MODULES_LINE = re.compile(r"(?m)^(\s+)modules$")
+
+
+class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
+    """kconfiglib, taught the one construct of Linux 6.x that it does not know."""
+
+    def _open(self, filename: str, mode: str) -> IO[Any]:
+        file: IO[Any] = super()._open(filename, mode)
+        if mode != "r":
+            return file
+        with file:
+            return io.StringIO(_NEW_MODULES_LINE.sub(r"\1option modules", file.read()))
+
+
+def explain_dishonoured(
+    options: Sequence[KernelOption], config: Path, source: KernelSource, toolchain: Toolchain
+) -> list[str]:
+    """One sentence for each of `options`, evaluated against the finished .config at `config`.
+
+    Reads about 1,800 Kconfig files, some seconds: for the error path only.
+    """
+    with _environment(kconfig_environment(source, toolchain)):
+        try:
+            kconfig = _Kconfig("Kconfig", warn=False)
+            kconfig.load_config(str(config))
+        except (kconfiglib.KconfigError, OSError) as error:
+            # A newer kernel's Kconfig may have constructs that kconfiglib can't read.
+            return [f"{_asked(option)}: not honoured ({error})" for option in options]
+        return [f"{_asked(option)}: {_why(option, kconfig, source)}" for option in options]
+
+
+def kconfig_environment(source: KernelSource, toolchain: Toolchain) -> dict[str, str]:
+    """The variables that the top Makefile exports for Kconfig files."""
+    compiler = {"CC": "gcc", "HOSTCC": "gcc", "HOSTCXX": "g++", "LD": "ld", "CLANG_FLAGS": ""}
+    absent = {"RUSTC": "rustc", "BINDGEN": "bindgen", "PAHOLE": "pahole"}
+    return {
+        **compiler,
+        **absent,
+        "srctree": str(source.tree),
+        "ARCH": "x86",
+        "SRCARCH": "x86",
+        "KERNELVERSION": source.release,
+        "CC_VERSION_TEXT": toolchain.compiler,
+        "RUSTC_VERSION_TEXT": "",
+        "PAHOLE_VERSION": "0",
+    }
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """kconfiglib takes $(srctree) and the like from os.environ only."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _asked(option: KernelOption) -> str:
+    return f"kernel option {option.name}={option.value} ({option.reason})"
+
+
+def _why(option: KernelOption, kconfig: Any, source: KernelSource) -> str:
+    symbol = kconfig.syms.get(option.name)
+    if symbol is None or not symbol.nodes:
+        return f"Linux {source.release} has no such option"
+    if option.value == "n":
+        return _why_not_off(symbol)
+    unmet = unmet_terms(symbol.direct_dep)
+    if unmet:
+        return "unmet dependency: " + ", ".join(unmet)
+    return _why_not_on(symbol)
+
+
+def unmet_terms(expression: Any) -> list[str]:
+    """The factors of a Kconfig condition that are not true, each as text with its values."""
+    if isinstance(expression, tuple) and expression[0] is kconfiglib.AND:
+        return [*unmet_terms(expression[1]), *unmet_terms(expression[2])]
+    if kconfiglib.expr_value(expression) > 0:
+        return []
+    return [kconfiglib.expr_str(expression, kconfiglib.standard_sc_expr_str)]
+
+
+def _why_not_off(symbol: Any) -> str:
+    selecting = [
+        kconfiglib.expr_str(term)
+        for term in kconfiglib.split_expr(symbol.rev_dep, kconfiglib.OR)
+        if kconfiglib.expr_value(term) > 0
+    ]
+    if selecting:
+        return "still on, selected by " + ", ".join(selecting)
+    return f"still {symbol.str_value}; it has no switch of its own under these options"
+
+
+def _why_not_on(symbol: Any) -> str:
+    if symbol.choice is not None and symbol.choice.selection is not None:
+        return f"its choice went to {symbol.choice.selection.name}"
+    if not any(node.prompt for node in symbol.nodes):
+        selectors = kconfiglib.expr_str(symbol.rev_dep)
+        return f"it can't be set, only selected, by {selectors}"
+    hidden = [term for node in symbol.nodes if node.prompt for term in unmet_terms(node.prompt[1])]
+    if hidden:
+        return "it can be set only with " + ", ".join(hidden)
+    return f"the kernel's own rules made it {symbol.str_value}"

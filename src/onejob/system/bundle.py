@@ -1,0 +1,160 @@
+"""The OCI bundle of an image: what runc is told. The root and process 1 do the rest.
+
+Sources: the OCI runtime specification 1.0, config.md and config-linux.md.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from onejob.model.errors import InputError
+from onejob.model.plan import Plan
+
+DATA = "/.onejob/data"
+INIT = "onejob-init"
+
+CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
+    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+)  # fmt: skip  # by number, capabilities(7)
+# Process 1 mounts, seeds with owners, signals, looks at processes, and lowers limits and identity.
+_INIT_NEEDS = {
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "SYS_PTRACE", "SYS_ADMIN", "SYS_RESOURCE",
+}  # fmt: skip
+_TASKS_BESIDE_SERVICE = 16
+
+# The service is root without a user namespace: these would be the host's.
+_MASKED = (
+    "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_PSEUDO = {
+    "proc": ("proc", ["nosuid", "noexec", "nodev"]),
+    "sysfs": ("sysfs", ["nosuid", "noexec", "nodev", "ro"]),
+    "devtmpfs": ("tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+}
+
+
+def init_path(plan: Plan) -> str:
+    """Where process 1 lies in the root."""
+    for file in plan.files:
+        if file.origin == "native" and file.native == INIT:
+            return file.path
+    raise InputError(f"the plan of {plan.name} has no process 1", "plan it again")
+
+
+def has_data(plan: Plan) -> bool:
+    """Whether the service keeps anything."""
+    return any(mount.kind == "data" for mount in plan.mounts)
+
+
+def bundle_config(
+    plan: Plan, root: Path, data: Path, network: Path | None, cgroup: str, limits: bool
+) -> dict[str, Any]:
+    """config.json: `root` is the mounted root, `data` a folder, `network` None for the host's.
+
+    `limits` says whether cgroup limits can be set here.
+    """
+    return {
+        "ociVersion": "1.0.2",
+        "hostname": plan.service.hostname,
+        "root": {"path": str(root), "readonly": True},
+        "process": _process(plan),
+        "mounts": _mounts(plan, data),
+        "linux": {
+            "namespaces": _namespaces(network),
+            "cgroupsPath": cgroup,
+            "resources": _resources(plan) if limits else _devices(),
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READ_ONLY),
+        },
+    }
+
+
+def _process(plan: Plan) -> dict[str, Any]:
+    environment = ["container=onejob", "ONEJOB_CONTROL=fd:3"]
+    if has_data(plan):
+        environment.append("ONEJOB_DATA=dir")
+    names = _capabilities(plan)
+    return {
+        "terminal": False,
+        "user": {"uid": 0, "gid": 0},
+        "cwd": "/",
+        "args": [init_path(plan)],
+        "env": environment,
+        "noNewPrivileges": False,
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
+    }
+
+
+def _capabilities(plan: Plan) -> list[str]:
+    wanted = {capability.number for capability in plan.capabilities}
+    held = _held()
+    return [
+        f"CAP_{name}"
+        for number, name in enumerate(CAPABILITIES)
+        if (name in _INIT_NEEDS or number in wanted) and held >> number & 1
+    ]
+
+
+def _held() -> int:
+    """What this process may pass on, as a bit mask (proc(5), CapBnd)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def _mounts(plan: Plan, data: Path) -> list[dict[str, Any]]:
+    mounts = []
+    for mount in plan.mounts:
+        if mount.kind in _PSEUDO:
+            kind, options = _PSEUDO[mount.kind]
+            entry = {"destination": mount.path, "type": kind, "source": kind, "options": options}
+            mounts.append(entry)
+    if has_data(plan):
+        options = ["bind", "rw", "nosuid", "nodev", "noexec"]
+        mounts.append(
+            {"destination": DATA, "type": "bind", "source": str(data), "options": options}
+        )
+    return mounts
+
+
+def _namespaces(network: Path | None) -> list[dict[str, str]]:
+    own = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
+    return own if network is None else [*own, {"type": "network", "path": str(network)}]
+
+
+def _devices() -> dict[str, Any]:
+    return {"devices": [{"allow": False, "access": "rwm"}]}
+
+
+def _resources(plan: Plan) -> dict[str, Any]:
+    memory = plan.machine.memory_kib * 1024
+    resources: dict[str, Any] = {**_devices(), "memory": {"limit": memory}}
+    for limit in plan.limits:
+        if limit.resource == "tasks":
+            resources["pids"] = {"limit": limit.hard + _TASKS_BESIDE_SERVICE}
+    return resources
+
+
+def can_limit() -> bool:
+    """Whether the memory and pids controllers of this host can be written (v1 or v2)."""
+    top = Path("/sys/fs/cgroup")
+    if (top / "cgroup.controllers").exists():
+        return _writable(top / "cgroup.subtree_control")
+    return all(_writable(top / name / "cgroup.procs") for name in ("memory", "pids"))
+
+
+def _writable(path: Path) -> bool:
+    try:
+        with path.open("r+b"):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,104 @@
+"""QEMU's command line and the kernel's, for an image: pure functions.
+
+Sources: QEMU's documentation (system/i386/microvm, invocation), the kernel's
+Documentation/admin-guide/kernel-parameters.txt and nfs/nfsroot.rst (``ip=``).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onejob.base.verity import kernel_argument
+from onejob.model.image import Image
+from onejob.model.plan import Plan
+from onejob.system.bundle import has_data, init_path
+from onejob.system.network import Publish
+
+CONTROL_PORT = "onejob.control"
+CONTROL_DEVICE = "/dev/vport0p1"  # port 1 of virtio device 0: see device_words
+NETWORK = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"  # QEMU's user network
+ADDRESS = "10.0.2.15"
+VERITY_DEVICE = "/dev/dm-0"
+
+# Devices sit on the bus that the machine has.
+_BUSES = {"qemu-microvm": "device", "qemu-q35": "pci"}
+_MACHINES = {
+    # ACPI hangs a kernel that does not expect it; without the pit a guest panics under TCG; without
+    # the rtc it starts in 1970.
+    "qemu-microvm": "microvm,acpi=off,rtc=on,pit=on,pic=on",
+    "qemu-q35": "q35",
+}
+
+
+def machine_words(how: str, accelerator: str) -> list[str]:
+    """The machine itself, nothing on it that the user's configuration would add."""
+    words = ["-machine", _MACHINES.get(how, "q35"), "-accel", accelerator, "-cpu", "max"]
+    return [*words, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+
+
+def console_words() -> list[str]:
+    """The first serial line is QEMU's standard output."""
+    return ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+
+
+def device_words(how: str, root: Path, data: Path, control: int | None) -> list[str]:
+    """The control channel on descriptor `control`; root and data disk, in this order.
+
+    The kernel names the port after the number of its virtio device, hence it comes first.
+    """
+    bus = _BUSES.get(how, "pci")
+    words = []
+    if control is not None:
+        words += ["-chardev", f"socket,id=control,fd={control}"]
+        words += ["-device", f"virtio-serial-{bus}"]
+        words += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
+    for name, path, options in (("root", root, "readonly=on"), ("data", data, "cache=unsafe")):
+        file = str(path).replace(",", ",,")
+        words += ["-drive", f"id={name},if=none,format=raw,{options},file={file}"]
+        words += ["-device", f"virtio-blk-{bus},drive={name}"]
+    return words
+
+
+def network_words(how: str, forwards: Sequence[Publish], *, closed: bool) -> list[str]:
+    """A user network with `forwards`; `closed`: the guest reaches nobody by itself."""
+    rules = [
+        f"hostfwd=tcp:{forward.host}:{forward.host_port}-{ADDRESS}:{forward.port}"
+        for forward in forwards
+    ]
+    options = ",".join(["user", "id=net", *(["restrict=on"] if closed else []), *rules])
+    return ["-netdev", options, "-device", f"virtio-net-{_BUSES.get(how, 'pci')},netdev=net"]
+
+
+def kernel_line(image: Image, *, control: bool) -> str:
+    """The kernel's command line: the plan's words, then those that the place decides.
+
+    What the plan has already (the word before ``=``) is not said twice. `control`: there is a
+    control channel.
+    """
+    plan, device = image.plan, image.plan.machine.root_device
+    words = [argument.value for argument in plan.kernel_arguments]
+    ours = [
+        f"console={plan.machine.console}",
+        "quiet",
+        "reboot=t",  # a triple fault is what QEMU exits on without ACPI
+        "panic=-1",
+        kernel_argument(image.manifest.verity, device),
+        f"dm-mod.waitfor={device}",
+        f"root={VERITY_DEVICE}",
+        "ro",
+        f"rootfstype={plan.root.filesystem}",
+        f"init={init_path(plan)}",
+        NETWORK,
+        *_environment(plan, control),
+    ]
+    said = {word.partition("=")[0] for word in words}
+    return " ".join([*words, *(word for word in ours if word.partition("=")[0] not in said)])
+
+
+def _environment(plan: Plan, control: bool) -> list[str]:
+    """The kernel hands words that it does not know to process 1, as its environment."""
+    words = []
+    if has_data(plan):
+        words.append(f"ONEJOB_DATA={plan.machine.data_device or 'tmpfs:16384'}")
+    if control:
+        words.append(f"ONEJOB_CONTROL={CONTROL_DEVICE}")
+    return words

@@ -1,0 +1,135 @@
+"""An image in a QEMU guest: its own kernel booted directly, no firmware, no boot loader."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from onejob.base.process import end_group, find_tool, run_tool
+from onejob.model.errors import LacksError
+from onejob.model.image import Image
+from onejob.system.console import Console
+from onejob.system.control import Control
+from onejob.system.guest import (
+    console_words,
+    device_words,
+    kernel_line,
+    machine_words,
+    network_words,
+)
+from onejob.system.host import private_folder
+from onejob.system.instance import Instance, OnText
+from onejob.system.kvm import Accelerator, find_accelerator, find_qemu
+from onejob.system.network import Publish, free_port, need_port
+
+DATA_MIB = 64
+
+
+class QemuInstance(Instance):
+    """An image in a guest; `since` is when QEMU was started (time.monotonic)."""
+
+    since: float = 0.0
+    memory_mib: int = 0
+    accelerator = Accelerator("tcg", "")
+
+
+@contextmanager
+def qemu_instance(
+    image: Image,
+    *,
+    publish: Sequence[Publish] = (),
+    memory_mib: int | None = None,
+    data: Path | None = None,
+    closed: bool = True,
+    accelerator: Accelerator | None = None,
+    on_text: OnText | None = None,
+) -> Iterator[QemuInstance]:
+    """Boot `image`; at the end of the context nothing of it is left, whatever happened.
+
+    Ports without a `publish` are forwarded from free ports of the loopback. `data` is the disk
+    image for the service's data (made if absent), a temporary one if None. `closed`: the guest can
+    be reached and reaches nobody.
+    LacksError where this host cannot, ServiceError with the console's end where the guest fails.
+    """
+    how, kernel = image.plan.machine.how, image.kernel
+    for wanted in publish:
+        need_port(wanted)
+    with ExitStack() as stack:
+        folder = stack.enter_context(private_folder())
+        disk = data or folder / "data.img"
+        if not disk.exists():
+            make_data_disk(disk, DATA_MIB)
+        accelerator = accelerator or find_accelerator(kernel, how)
+        memory = memory_mib or -(-image.plan.machine.memory_kib // 1024)
+        forwards = [*publish, *_free_forwards(image, publish)]
+        console = Console(on_text)
+        stack.callback(console.close)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            control = Control(ours)
+            stack.callback(control.close)
+            words = [find_qemu(), *machine_words(how, accelerator.name), *console_words()]
+            words += ["-m", str(memory), "-smp", str(image.plan.machine.processors)]
+            words += device_words(how, image.root.absolute(), disk.absolute(), theirs.fileno())
+            words += network_words(how, forwards, closed=closed)
+            words += ["-kernel", str(kernel)]
+            words += ["-append", kernel_line(image, control=True)]
+            guest = Guest(words, console, theirs.fileno())
+            stack.callback(guest.end)
+        console.stop_writing()
+        addresses = {f.port: f"{_reachable(f.host)}:{f.host_port}" for f in reversed(forwards)}
+        instance = QemuInstance(image.plan.name, guest, control, console, addresses, None)
+        instance.since, instance.memory_mib = guest.since, memory
+        instance.accelerator = accelerator
+        instance.await_started()
+        yield instance
+
+
+class Guest:
+    """The QEMU process."""
+
+    def __init__(self, words: Sequence[str], console: Console, control: int) -> None:
+        self.since = time.monotonic()
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=console.writing, stderr=console.writing,
+            cwd="/", pass_fds=[control], start_new_session=True,
+        )  # fmt: skip
+
+    def ended(self) -> int | None:
+        """QEMU's exit status; None while it runs."""
+        return self._process.poll()
+
+    def end(self) -> None:
+        """End it at once if it still runs. Its disk is temporary, or is whole at any moment."""
+        end_group(self._process)
+
+
+def make_data_disk(path: Path, size_mib: int) -> None:
+    """A sparse disk image at `path` with an empty ext4; whole, or not there."""
+    mkfs = find_tool("mkfs.ext4", "e2fsprogs")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("xb") as file:
+            os.truncate(file.fileno(), size_mib * 1024 * 1024)
+        run_tool([mkfs, "-q", "-F", "-m", "0", "-L", "onejob-data", partial], timeout=60)
+        partial.rename(path)
+    except OSError as error:
+        raise LacksError(f"data disk {path}: {error.strerror}", "free some space") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _free_forwards(image: Image, publish: Sequence[Publish]) -> list[Publish]:
+    done = {wanted.port for wanted in publish}
+    missing = [port for port in image.plan.service.ports if port not in done]
+    return [Publish("127.0.0.1", free_port(), port) for port in missing]
+
+
+def _reachable(host: str) -> str:
+    """Where a published port is reached from here."""
+    if host in ("0.0.0.0", ""):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,112 @@
+"""Run an image until its service ends, or until whoever started it says so."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from onejob.base.progress import Progress
+from onejob.drive.target import Exit
+from onejob.model.errors import ServiceError
+from onejob.model.image import Image
+from onejob.system.host import host_instance
+from onejob.system.instance import Instance
+from onejob.system.network import Publish
+from onejob.system.publish import published
+from onejob.system.qemu import qemu_instance
+from onejob.system.rehearse import Where
+
+STOP_SLACK_S = 5.0
+_LOOK_S = 0.2
+
+
+def run(
+    image: Image,
+    where: Where,
+    publish: Sequence[Publish],
+    memory_mib: int | None,
+    progress: Progress,
+    on_text: Callable[[str], None],
+    data: Path | None = None,
+) -> Exit:
+    """Run `image`; its console goes to `on_text` (from another thread), how it ended is returned.
+
+    SIGINT and SIGTERM stop the service in its own way first. `data` is a folder (host) or a disk
+    image (QEMU) that outlives the run; None: temporary.
+    """
+    with (
+        stop_requests() as asked,
+        _start(image, where, publish, memory_mib, data, on_text) as (
+            instance,
+            told,
+        ),
+    ):
+        for port in image.plan.service.ports:
+            place = next((f"{p.host}:{p.host_port}" for p in publish if p.port == port), None)
+            progress.step(f"port {port} is {place or instance.address(port)}")
+        if told:
+            progress.step(told)
+        return _watch(instance, asked, image.plan.service.stop_timeout_ms / 1000)
+
+
+@contextmanager
+def _start(
+    image: Image,
+    where: Where,
+    publish: Sequence[Publish],
+    memory_mib: int | None,
+    data: Path | None,
+    on_text: Callable[[str], None],
+) -> Iterator[tuple[Instance, str]]:
+    """The instance with its ports published, and what to tell of it."""
+    if where == "qemu":
+        with qemu_instance(
+            image, publish=publish, memory_mib=memory_mib, data=data, closed=False, on_text=on_text
+        ) as guest:
+            yield guest, f"{guest.accelerator.name}: {guest.accelerator.reason}"
+        return
+    with host_instance(image, data=data, on_text=on_text) as host:
+        assert host.network is not None  # it was asked for one of its own
+        with published(host.network, publish):
+            yield host, ""
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(instance: Instance, asked: threading.Event, stop_timeout: float) -> Exit:
+    while (ended := instance.exited()) is None:
+        if asked.wait(_LOOK_S):
+            return _stop(instance, stop_timeout)
+    return ended
+
+
+def _stop(instance: Instance, stop_timeout: float) -> Exit:
+    """Process 1 sends the service its stop signal, and SIGKILL after `stop_timeout` seconds."""
+    with suppress(ServiceError):
+        instance.control.request("stop")
+    deadline = time.monotonic() + stop_timeout + STOP_SLACK_S
+    while time.monotonic() < deadline:
+        ended = instance.exited()
+        if ended is not None:
+            return ended
+        time.sleep(_LOOK_S / 4)
+    raise ServiceError(f"{instance.name} does not stop; it was ended by force")

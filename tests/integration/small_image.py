@@ -1,0 +1,114 @@
+"""Images of a small static service, made without profiling: for tests of running images."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from built_plans import folder, host_file, make_plan
+from onejob.base.progress import Quiet
+from onejob.builder.image import build_image
+from onejob.model.image import Image
+from onejob.model.plan import CallDecision, Limit, Mount, Plan, PlannedFile, Service
+from onejob.model.profile import CallUse, FileUse, Profile, Use
+from onejob.model.profile_xml import write_profile
+from onejob.model.syscalls import call_number
+
+PORT = 8080
+SOURCE = Path(__file__).with_name("small_service.c")
+CONFIGURATION = "/etc/small.conf"
+LOG = "/var/log/small/access.log"
+
+WORKLOAD = """
+name = "small"
+command = ["small", "8080"]
+packages = ["curl"]
+ports = [8080]
+ready = { http = "http://{address:8080}/" }
+stop = { signal = "TERM" }
+
+[[drill]]
+name = "serve"
+run = { command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                   "http://{address:8080}/PATH"], prints = "STATUS" }
+
+[[drill]]
+name = "rotate-logs"
+inside = ["rename", "/var/log/small/access.log", "/var/log/small/access.log.1"]
+signal = "USR1"
+[drill.expect]
+request = "http://{address:8080}/?{nonce}"
+workers = "same"
+files = [
+    { path = "/var/log/small/access.log", contains = "{nonce}" },
+    { path = "/var/log/small/access.log.1", lacks = "{nonce}" },
+]
+"""
+
+# What the service and a static C library call.
+CALLS = (
+    "read", "write", "close", "brk", "mmap", "munmap", "mprotect", "arch_prctl", "set_tid_address",
+    "set_robust_list", "rseq", "prlimit64", "readlink", "readlinkat", "getrandom", "exit_group",
+    "execve", "open", "openat", "fstat", "newfstatat", "socket", "setsockopt", "bind", "listen",
+    "accept", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "clone", "kill", "wait4", "gettid",
+    "getpid", "tgkill",
+)  # fmt: skip
+
+MOUNTS = (
+    Mount(path="/proc", kind="proc", reason="read"),
+    Mount(path="/dev", kind="devtmpfs", reason="/dev/null"),
+    Mount(path="/var/log/small", kind="data", reason="written"),
+)
+
+
+def compile_service(folder: Path) -> Path:
+    """The service as a static program."""
+    program = folder / "small"
+    subprocess.run(
+        ["cc", "-O1", "-static", "-o", program, SOURCE],
+        check=True, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return program
+
+
+def plan_of(program: Path, argument: str, **changes: Any) -> Plan:
+    """A plan that carries `program` and runs it with `argument`."""
+    service = Service(
+        command=(str(program), argument), environment=("PATH=/bin",), directory="/", user=0, group=0,
+        hostname="small", ports=(PORT,), stop_signal=15, stop_timeout_ms=5000,
+        no_new_privileges=True,
+    )  # fmt: skip
+    init = PlannedFile(
+        path="/.onejob/init", kind="file", origin="native", native="onejob-init", mode=0o755,
+        reasons=("process 1",),
+    )  # fmt: skip
+    paths = ("/proc", "/dev", "/sys", "/var/log/small", "/.onejob/data")
+    fields: dict[str, Any] = {
+        "name": "small", "service": service, "mounts": MOUNTS, "capabilities": (),
+        "files": (init, host_file(program, mode=0o755), *(folder(path) for path in paths)),
+        "calls": tuple(
+            CallDecision(name=name, number=call_number(name) or 0, reason="used") for name in CALLS
+        ),
+        "limits": (Limit(resource="tasks", soft=16, hard=16, reason="seen: 2"),),
+    }  # fmt: skip
+    return make_plan(**fields | changes)
+
+
+def profile_of(program: Path, path: str, status: int) -> Profile:
+    """A profile whose drill serve asks for `path` and wants `status`."""
+    text = WORKLOAD.replace("PATH", path).replace("STATUS", str(status))
+    use = Use(program=str(program), drill="serve", how="read", count=1)
+    call = CallUse(program=str(program), call_name="read", phase="boot", drill="start", count=1)
+    files = (FileUse(path=str(program), kind="file", uses=(use,)),)
+    if path == "config":
+        files = (*files, FileUse(path=CONFIGURATION, kind="file", uses=(use,)))
+    return Profile(name="small", program=str(program), workload=text, calls=(call,), files=files)
+
+
+def build_small(
+    program: Path, place: Path, *, path: str = "", status: int = 200, argument: str = str(PORT)
+) -> Image:
+    """An image without kernel at `place`, with a profile that fits it or misses something."""
+    return build_image(
+        plan_of(program, argument), write_profile(profile_of(program, path, status)), place,
+        with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
+    )  # fmt: skip

@@ -1,0 +1,29 @@
+"""The text for process 1: exactly the contract's form."""
+
+import json
+from pathlib import Path
+
+from built_plans import make_plan
+from onejob.builder.instance import instance_text
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden/builder/instance.json"
+
+
+def test_the_whole_text_is_as_agreed_with_process_1() -> None:
+    assert instance_text(make_plan()) == GOLDEN.read_text()
+
+
+def test_only_a_tmpfs_has_size_and_mode() -> None:
+    mounts = json.loads(instance_text(make_plan()))["mounts"]
+    assert [sorted(mount) for mount in mounts] == [
+        ["kind", "path"],
+        ["kind", "mode", "path", "size_kib"],
+        ["kind", "path"],
+    ]
+
+
+def test_text_beyond_ascii_survives() -> None:
+    service = make_plan().service.model_copy(update={"environment": ('WORD=ä"\n\\',)})
+    text = instance_text(make_plan(service=service))
+    assert json.loads(text)["environment"] == ['WORD=ä"\n\\']
+    assert "ä" in text

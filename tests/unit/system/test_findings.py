@@ -1,0 +1,93 @@
+"""What a rehearsal finds wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from built_plans import folder, make_plan, symlink, text_file
+from onejob.model.errors import InputError
+from onejob.model.plan import Plan
+from onejob.model.profile import CallUse, FileUse, Profile, Use
+from onejob.system.findings import PlannedRoot, asked_in_vain, denied, left_out
+from onejob.system.instance import Denial
+
+PROGRAM = "/usr/sbin/daemon"
+
+
+def used(path: str, *hows: Any, **more: Any) -> FileUse:
+    uses = tuple(Use(program=PROGRAM, drill="serve", how=how, count=1) for how in hows)
+    return FileUse(path=path, **{"kind": "file", "uses": uses, **more})
+
+
+def plan_with_links() -> Plan:
+    files = (
+        folder("/usr"), folder("/usr/lib"), text_file("/usr/lib/libc.so.6"),
+        symlink("/lib", "usr/lib"), symlink("/usr/lib/libz.so", "/lib/../lib/libc.so.6"),
+        symlink("/loop", "loop"), symlink("/log", "/var/log/truth"), folder("/var"),
+        folder("/var/log"),
+    )  # fmt: skip
+    return make_plan(files=files)
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/", True), ("/usr/lib/libc.so.6", True), ("/lib/libc.so.6", True), ("/lib/libz.so", True),
+        ("/lib/none", False), ("/loop/x", False), ("/proc/1/stat", True), ("/log/access", True),
+        ("/usr/lib/../lib", True), ("/etc", False),
+    ],
+)  # fmt: skip
+def test_the_planned_root_follows_links_and_mounts(path: str, there: bool) -> None:
+    assert PlannedRoot(plan_with_links()).has(path) is there
+
+
+def test_files_left_out_are_found() -> None:
+    files = (
+        used("/lib/libc.so.6", "mapped"),
+        used("/etc/daemon.conf", "read"),
+        used("/etc/ld.so.preload", "missing", kind="missing", existed=False),
+        used("/etc/sometimes", "read", "missing"),
+        used("/srv/made", "created", "written", existed=False),
+        used("/proc/stat", "read"),
+    )
+    found = left_out(Profile(files=files), plan_with_links())
+    assert [f.kind for f in found] == ["missing-file"]
+    assert found[0].object == "/etc/daemon.conf was used when profiled, and the image lacks it"
+    assert "include" in found[0].remedy
+
+
+def recording(folder: Path, *files: tuple[int, str, int]) -> Path:
+    data = {
+        "programs": [{"id": 0, "path": "/usr/sbin/runc"}, {"id": 1, "path": PROGRAM}],
+        "files": [{"program": p, "path": path, "error": e, "count": 2} for p, path, e in files],
+    }
+    (folder / "recording.json").write_text(json.dumps(data))
+    return folder / "recording.json"
+
+
+def test_what_is_asked_for_in_vain_counts_only_for_the_service(tmp_path: Path) -> None:
+    calls = (CallUse(program=PROGRAM, call_name="read", phase="boot", drill="start", count=1),)
+    files = (used("/etc/daemon.conf", "read"), used("/proc/7/stat", "read"), used("/a", "missing"))
+    seen = recording(
+        tmp_path, (1, "/etc/daemon.conf", 2), (0, "/etc/daemon.conf", 2), (1, "/a", 2),
+        (1, "/proc/7/stat", 2), (1, "/etc/daemon.conf", 0), (1, "/etc/other", 2),
+    )  # fmt: skip
+    found = asked_in_vain(seen, Profile(files=files, calls=calls), make_plan())
+    assert [f.object for f in found] == [
+        f"{PROGRAM} asked for /etc/daemon.conf (2x) and the image lacks it"
+    ]
+
+
+def test_a_broken_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text('{"programs": [}')
+    with pytest.raises(InputError, match=r"recording .*/r"):
+        asked_in_vain(tmp_path / "r", Profile(), make_plan())
+
+
+def test_a_denial_names_call_program_count_and_remedy() -> None:
+    (finding,) = denied([Denial("shutdown", PROGRAM, 3)])
+    assert finding.object == f"shutdown was refused to {PROGRAM} 3 times"
+    assert "add a drill" in finding.remedy
+    assert "profile again" in finding.remedy
