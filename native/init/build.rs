@@ -11,6 +11,7 @@ fn main() {
     // Nothing unwinds here, so the tables for it are dead weight.
     let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/discard.ld");
+    println!("cargo:rerun-if-env-changed=CARGO_MANIFEST_DIR"); // a moved checkout
     println!("cargo:rerun-if-changed=discard.ld");
     println!("cargo:rerun-if-changed=build.rs");
 }

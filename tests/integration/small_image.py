@@ -73,8 +73,8 @@ def compile_service(folder: Path) -> Path:
 def plan_of(program: Path, argument: str, **changes: Any) -> Plan:
     """A plan that carries `program` and runs it with `argument`."""
     service = Service(
-        command=(str(program), argument), environment=("PATH=/bin",), directory="/", user=0, group=0,
-        hostname="small", ports=(PORT,), stop_signal=15, stop_timeout_ms=5000,
+        command=(str(program), argument), environment=("PATH=/bin",), directory="/",
+        user=0, group=0, hostname="small", ports=(PORT,), stop_signal=15, stop_timeout_ms=5000,
         no_new_privileges=True,
     )  # fmt: skip
     init = PlannedFile(

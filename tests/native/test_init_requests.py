@@ -96,7 +96,7 @@ def test_an_unread_control_channel_does_not_stop_process_1(container: Container)
     """Replies pile up unread: process 1 goes on with everything else, in bounded memory."""
     (container.root / "var/log/job/bytes").write_bytes(b"x" * 65536)
     container.start()
-    container.event("started")
+    container.await_text("ready")
     for number in range(40):
         container.send(json.dumps({"id": number, "do": "read", "path": "/var/log/job/bytes",
                                    "offset": 0, "length": 65536}))  # fmt: skip

@@ -12,8 +12,14 @@ use crate::console::{self, pause_ms, say};
 use crate::control::Control;
 use crate::instance::Instance;
 use crate::place::DataAt;
-use crate::supervisor::Ending;
 use crate::{processes, sys};
+
+/// How the main process of the service ended.
+#[derive(Clone, Copy)]
+pub enum Ending {
+    Status(i32),
+    Signal(i32),
+}
 
 const TCP_MS: u64 = 3000;
 const CONTROL_MS: u64 = 1000;

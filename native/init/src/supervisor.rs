@@ -16,6 +16,7 @@ use crate::instance::Instance;
 use crate::search::Search;
 use crate::seccomp::Denials;
 use crate::service::Service;
+use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
 use crate::{processes, verbs};
 
@@ -26,13 +27,6 @@ const KILL_MS: u64 = 1000;
 const STOP: [i32; 3] = [sys::SIGTERM, sys::SIGINT, sys::SIGPWR];
 /// Signals that are meant for the service, when a container runtime sends them to process 1.
 const PASS_ON: [i32; 4] = [sys::SIGHUP, sys::SIGQUIT, sys::SIGUSR1, sys::SIGUSR2];
-
-/// How the main process of the service ended.
-#[derive(Clone, Copy)]
-pub enum Ending {
-    Status(i32),
-    Signal(i32),
-}
 
 /// Where the service is in its life; times are deadlines in `now_ms`.
 enum Phase {

@@ -8,17 +8,21 @@ from onejob.builder.image import image_facts
 
 
 def measure_image_size(subject: Subject, progress: Progress) -> tuple[Result, ...]:
-    """Bytes of kernel and root, files in the root, system calls that the policy allows."""
+    """Bytes of kernel and root, files in the root, system calls that the policy allows.
+
+    InputError for an image without a kernel: it would look small.
+    """
     progress.stage("image-size")
-    facts = image_facts(subject.image)
-    sizes = [Value(name="root", value=facts.root_bytes / 1e6, unit="MB")]
-    if facts.kernel_bytes is not None:
-        sizes.append(Value(name="kernel", value=facts.kernel_bytes / 1e6, unit="MB"))
-    known = [] if facts.kernel_calls is None else [
-        Value(name="calls of this kernel", value=facts.kernel_calls, unit="")
-    ]  # fmt: skip
+    image = subject.image
+    facts = image_facts(image)
+    kernel_bytes = image.kernel.stat().st_size
+    sizes = (
+        Value(name="root", value=facts.root_bytes / 1e6, unit="MB"),
+        Value(name="kernel", value=kernel_bytes / 1e6, unit="MB"),
+    )
+    known = Value(name="calls of its kernel", value=facts.kernel_calls or 0, unit="")
     return (
         judge(IMAGE_BYTES, facts.bytes / 1e6, sizes),
         judge(ROOT_FILES, facts.files),
-        judge(ALLOWED_CALLS, facts.calls, known),
+        judge(ALLOWED_CALLS, facts.calls, [known]),
     )

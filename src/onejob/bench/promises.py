@@ -19,7 +19,7 @@ class Promise(NamedTuple):
 IMAGE_BYTES = Promise("image-size", "kernel and root together", 6.5, "MB")
 ROOT_FILES = Promise("image-size", "files in the root", 40, "")
 ALLOWED_CALLS = Promise("image-size", "system calls allowed, both phases together", 70, "")
-BOOT_RATIO = Promise("boot", "start to first answer in QEMU, of a stock Debian guest's", 0.167, "x")
+BOOT_RATIO = Promise("boot", "start to first answer in QEMU, of a stock Debian guest's", 1 / 6, "x")
 HOST_START = Promise("host-start", "start to first answer on the host", 300, "ms")
 MEMORY_FLOOR = Promise("memory-floor", "guest memory that passes the rehearsal", 32, "MiB")
 PROBE_COST = Promise(

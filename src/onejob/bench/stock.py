@@ -153,6 +153,6 @@ def make_disk(mkfs: str, root: Path, disk: Path) -> None:
 
 
 def tree_bytes(root: Path) -> int:
-    """What the files below `root` take, each rounded up to blocks and with its inode."""
-    names = (Path(folder, name) for folder, _, files in os.walk(root) for name in files)
+    """What everything below `root` takes, each rounded up to blocks and with its inode."""
+    names = (Path(f, name) for f, dirs, files in os.walk(root) for name in (*dirs, *files))
     return sum(-(-name.lstat().st_size // 4096) * 4096 + 512 for name in names)

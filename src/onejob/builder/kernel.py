@@ -1,8 +1,8 @@
-"""A specialised kernel: the distribution's source, configured upwards from nothing, built, cached.
+"""A specialised kernel: the distribution's source, configured from nothing upwards, built, cached.
 
-``build_kernel`` is the whole way. What it calls: ``kernel_source`` (find, unpack), ``kernel_config``
-(configure, check that every option is honoured), ``kernel_make`` (compile with progress),
-``kernel_cache`` (finished kernels by content, one build at a time).
+``build_kernel`` is the whole way. What it calls: ``kernel_source`` (find, unpack),
+``kernel_config`` (configure, check that every option is honoured), ``kernel_make`` (compile with
+progress), ``kernel_cache`` (finished kernels by content, one build at a time).
 """
 
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from onejob.builder.kernel_cache import BuiltKernel, KernelCache
 from onejob.builder.kernel_config import (
-    KernelOption,
+    KernelConfig,
     check_options,
     options_text,
     read_config,
@@ -27,14 +27,13 @@ from onejob.builder.kernel_source import (
     unpack_source,
 )
 from onejob.model.errors import LacksError
+from onejob.model.plan import KernelOption
 
 Progress = Callable[[str, float], None]
 
 # An unpacked 6.12 is 1.6 GB, its object folder 0.3 GB, ccache's share about 0.2 GB.
 ROOM_FOR_FIRST_BUILD = 3 * 1024**3
 ROOM_FOR_NEXT_BUILD = 512 * 1024**2
-
-__all__ = ["KernelBuild", "KernelOption", "Progress", "build_kernel"]
 
 
 @dataclass(frozen=True)
@@ -98,21 +97,52 @@ def _build(
     lock: int,
 ) -> KernelBuild:
     """Unpack, configure, check, compile, keep; the caller holds the build lock."""
-    check_room(kernels.folder, archive)
-    progress(f"unpacking {archive.path.name}", 0.01)
-    source = unpack_source(archive, kernels.folder / "sources")
+    source = _source_tree(archive, kernels, progress)
     with Make(source.tree, kernels.objects(archive.key), toolchain, log, lock) as make:
-        progress("configuring the kernel", 0.04)
-        write_config(source.tree, options, make)
-        check_options(options, make.objects / ".config", source, toolchain)
-        identity = (read_config(make.objects / ".config").text, archive.key, toolchain.identity)
-        key = kernels.kernel_key(*identity)
+        _configure(options, source, make, progress)
+        config = make.objects / ".config"
+        key = kernels.kernel_key(read_config(config).text, archive.key, toolchain.identity)
         built = kernels.find_kernel(key)
         if built is None:
             make.compile_image(lambda what, part: progress(what, 0.05 + 0.94 * part))
-            built = kernels.keep(key, make.image, make.objects / ".config", about(source, toolchain))
+            built = kernels.keep(key, make.image, config, about(source, toolchain))
             return _finished(kernels.remember(request, built), progress, cached=False)
     return _finished(kernels.remember(request, built), progress, cached=True)
+
+
+def configure_kernel(
+    options: Sequence[KernelOption],
+    cache: Path,
+    log: Path,
+    progress: Progress,
+    source_folder: Path = Path("/usr/src"),
+) -> KernelConfig:
+    """The complete configuration that `options` lead to, checked, without building anything.
+
+    Arguments and errors as of `build_kernel`.
+    """
+    archive = find_source(source_folder)
+    toolchain = find_toolchain()
+    kernels = KernelCache(cache / "kernel")
+    with kernels.only_builder(lambda: progress("waiting for another kernel build", 0.0)) as lock:
+        source = _source_tree(archive, kernels, progress)
+        with Make(source.tree, kernels.objects(archive.key), toolchain, log, lock) as make:
+            _configure(options, source, make, progress)
+            return read_config(make.objects / ".config")
+
+
+def _source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progress) -> KernelSource:
+    check_room(kernels.folder, archive)
+    progress(f"unpacking {archive.path.name}", 0.01)
+    return unpack_source(archive, kernels.folder / "sources")
+
+
+def _configure(
+    options: Sequence[KernelOption], source: KernelSource, make: Make, progress: Progress
+) -> None:
+    progress("configuring the kernel", 0.04)
+    write_config(source.tree, options, make)
+    check_options(options, make.objects / ".config", source, make.toolchain)
 
 
 def about(source: KernelSource, toolchain: Toolchain) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""Why the kernel did not honour an option: its unmet dependency, by the kernel's own Kconfig files."""
+"""Why the kernel did not honour an option: the dependency unmet, by its own Kconfig files."""
 
 import io
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import kconfiglib  # type: ignore[import-untyped]
+import kconfiglib
 
 from onejob.builder.kernel_make import Toolchain
 from onejob.builder.kernel_source import KernelSource
@@ -97,7 +97,14 @@ def unmet_terms(expression: Any) -> list[str]:
         return [*unmet_terms(expression[1]), *unmet_terms(expression[2])]
     if kconfiglib.expr_value(expression) > 0:
         return []
-    return [kconfiglib.expr_str(expression, kconfiglib.standard_sc_expr_str)]
+    return [kconfiglib.expr_str(expression, _with_value)]
+
+
+def _with_value(item: Any) -> str:
+    """A symbol of a condition as text, e.g. ``NET(=n)``; constants as they are."""
+    text = str(kconfiglib.standard_sc_expr_str(item))
+    is_plain = isinstance(item, kconfiglib.Symbol) and not item.is_constant
+    return f"{text}(={item.str_value})" if is_plain else text
 
 
 def _why_not_off(symbol: Any) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ COMPILE_LIMIT_S = 3600
 STOP_GRACE_S = 10
 
 # Steps of a full build of a typical service kernel; later the last full build's own count.
-TYPICAL_STEPS = 1100
+TYPICAL_STEPS = 1400
 IMAGE = "arch/x86/boot/bzImage"
 
 # Tools that a kernel build runs, and the packages that bring them.
@@ -59,7 +60,7 @@ class Toolchain:
     compiler: str
     """First line of ``gcc --version``."""
     identity: str
-    """Compiler, linker and the make settings: what the image's bytes depend on beyond the source."""
+    """Compiler, linker and make settings: what the bytes depend on beyond source and options."""
 
 
 def find_toolchain() -> Toolchain:
@@ -99,6 +100,7 @@ class Make:
         self.log = log
         self.lock = lock
         self._in_use = objects / "onejob-in-use"
+        self._torn = False  # make was killed before it could delete half-written objects
         self._steps_file = objects / "onejob-steps"
 
     @property
@@ -116,10 +118,13 @@ class Make:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        # Python code runs here also after Ctrl-C: make was then given time to clean up.
-        self._in_use.unlink(missing_ok=True)
+        if not self._torn:
+            self._in_use.unlink(missing_ok=True)
 
     def run(self, target: str, environment: Mapping[str, str]) -> None:
         """``make TARGET``, bounded; BuildError with the compiler's or make's own words."""
@@ -151,11 +156,13 @@ class Make:
     ) -> Iterator[str]:
         command = [find_tool("make", "make"), "-C", str(self.tree), f"O={self.objects}"]
         command += ["ARCH=x86_64", f"CC={self.toolchain.cc}", *words]
-        with self.log.open("a", errors="replace") as log:
-            with self._started(command, environment, limit_s) as process:
-                assert process.stdout is not None
-                yield from _copied(process.stdout, log)
-                status = process.wait()
+        with (
+            self.log.open("a", buffering=1, errors="replace") as log,
+            self._started(command, environment, limit_s) as process,
+        ):
+            assert process.stdout is not None
+            yield from _copied(process.stdout, log)
+            status = process.wait()
         if status != 0:
             raise self._failure(words[-1], status, limit_s)
 
@@ -185,6 +192,7 @@ class Make:
             finally:
                 alarm.cancel()
                 end_group(process, STOP_GRACE_S)
+                self._torn |= process.returncode == -signal.SIGKILL
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """Nothing of the caller's but where programs and temporary files are.
@@ -201,7 +209,9 @@ class Make:
             what = f"make {target} was ended by signal {-status} (its time limit is {limit_s:g} s)"
         else:
             what = f"make {target} failed: {failure_line(lines)}"
-        return BuildError(f"the kernel did not build: {what}", hint=f"everything it said: {self.log}")
+        return BuildError(
+            f"the kernel did not build: {what}", hint=f"everything it said: {self.log}"
+        )
 
 
 def _copied(stream: IO[str], log: IO[str]) -> Iterator[str]:
@@ -212,6 +222,6 @@ def _copied(stream: IO[str], log: IO[str]) -> Iterator[str]:
 
 def failure_line(lines: Sequence[str]) -> str:
     """The line of make's output that says what went wrong: the compiler's, else make's own."""
-    wrong = [line.strip() for line in lines if _FAILURE.search(line)]
+    wrong = [line.strip() for line in lines if _FAILURE.search(line) and not _STEP.match(line)]
     own = [line for line in wrong if not _MAKE_FAILURE.match(line)]
     return (own or wrong or [line.strip() for line in lines[-1:]] or ["it printed nothing"])[-1]

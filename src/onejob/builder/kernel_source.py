@@ -16,7 +16,7 @@ QUERY_LIMIT_S = 30
 
 _ARCHIVE_NAME = re.compile(r"linux-source-(6(?:\.\d+)+)\.tar\.(?:xz|zst|bz2|gz)")
 # A row of syscall_64.tbl: number, ABI, name and, where the call still exists, its entry point.
-_CALL_ROW = re.compile(r"(?m)^\d+\s+(?:common|64)\s+\w+\s+\w+")
+_CALL_ROW = re.compile(r"(?m)^\d+[ \t]+(?:common|64)[ \t]+\w+[ \t]+\w+")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ def find_source(folder: Path) -> SourceArchive:
 
     Raises LacksError that names the package to install.
     """
-    found = [(version, path) for path in folder.glob("linux-source-*") if (version := _version(path))]
+    found = [
+        (version, path) for path in folder.glob("linux-source-*") if (version := _version(path))
+    ]
     if not found:
         raise LacksError(
             f"no Linux 6 source in {folder} (linux-source-6.*.tar.xz)",

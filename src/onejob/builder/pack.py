@@ -17,6 +17,7 @@ _SQUASHFS = {
     "gzip": ("-comp", "gzip", "-Xcompression-level", "9"),
     "lz4": ("-comp", "lz4", "-Xhc"),
     "xz": ("-comp", "xz"),
+    "xz-x86": ("-comp", "xz", "-Xbcj", "x86"),  # the kernel needs XZ_DEC_X86 to read it
     "zstd": ("-comp", "zstd", "-Xcompression-level", "22"),
 }
 _EROFS = {"lz4": "-zlz4", "lz4hc": "-zlz4hc,12"}

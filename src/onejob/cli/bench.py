@@ -17,7 +17,7 @@ from onejob.model.profile_xml import load_profile
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Benchmarks, or: all")
+        list[str] | None, typer.Argument(metavar="NAME", help="Benchmarks, or: all")
     ] = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="An image folder.")] = None,
     profile: Annotated[

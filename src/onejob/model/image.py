@@ -91,6 +91,9 @@ def open_image(folder: Path) -> Image:
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} is not an image", "make one with: onejob build PROFILE")
     manifest = load_json(folder / MANIFEST, Manifest, "manifest")
+    kernel = {KERNEL} if manifest.kernel else set()
+    if absent := {PLAN, PROFILE, ROOT, *kernel} - {content.name for content in manifest.contents}:
+        raise InputError(f"image {folder}: its manifest lacks {', '.join(sorted(absent))}")
     for content in manifest.contents:
         path = folder / content.name
         if not path.is_file() or path.is_symlink() or path.stat().st_size != content.size:

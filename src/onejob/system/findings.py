@@ -4,7 +4,7 @@ import json
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from onejob.model.errors import InputError
 from onejob.model.plan import Plan
@@ -102,7 +102,9 @@ class PlannedRoot:
     """The plan's files as the service would find them, symbolic links followed."""
 
     def __init__(self, plan: Plan) -> None:
-        self._paths = {file.path for file in plan.files} | {"/"}
+        self._paths = {"/"}
+        for file in plan.files:
+            self._paths |= {file.path, *map(str, PurePosixPath(file.path).parents)}
         self._links = {file.path: file.target for file in plan.files if file.kind == "symlink"}
         self._mounts = [mount.path for mount in plan.mounts]
 

@@ -24,6 +24,7 @@ QUICK = RootFormat(filesystem="squashfs", compression="lz4", block_size=131072, 
 FORMATS = [
     ("squashfs", "zstd", 131072),
     ("squashfs", "xz", 262144),
+    ("squashfs", "xz-x86", 262144),
     ("squashfs", "gzip", 65536),
     ("squashfs", "lz4", 4096),
     ("erofs", "lz4hc", 65536),

@@ -15,7 +15,7 @@ static __always_inline __s64 references(struct file *file)
 	struct file___before_6_13 *old = (void *)file;
 
 	if (bpf_core_field_exists(file->f_ref))
-		return BPF_CORE_READ(file, f_ref.refcnt.counter) + 1; // all bits set but the sign: dead
+		return BPF_CORE_READ(file, f_ref.refcnt.counter) + 1; // 0: one; a dead one is far below
 	return BPF_CORE_READ(old, f_count.counter);
 }
 
