@@ -1,4 +1,4 @@
-"""A small service, machine and component set, made by hand: input of the planner's and others' tests."""
+"""A small service, machine and component set, made by hand: input of many tests."""
 
 import hashlib
 import os

@@ -75,17 +75,13 @@ def image(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
 @contextmanager
 def stock(place: Path) -> Iterator[Path | None]:
     """The service as a general-purpose system runs it, in a mount namespace that it may spoil."""
-    command = [
-        "unshare",
-        "--mount",
-        "--net",
-        "sh",
-        "-c",
-        "ip link set lo up; exec " + str(place / "service"),
-    ]
-    process = subprocess.Popen(command)
+    script = f"ip link set lo up; exec {place / 'service'}"
+    process = subprocess.Popen(["unshare", "--mount", "--net", "sh", "-c", script])
+    network = Path(f"/proc/{process.pid}/ns/net")
     try:
-        yield Path(f"/proc/{process.pid}/ns/net")
+        while network.readlink() == Path("/proc/self/ns/net").readlink():
+            time.sleep(0.01)
+        yield network
     finally:
         process.kill()
         process.wait()
@@ -95,7 +91,7 @@ def ask(network: Path | None, wish: str) -> str:
     """Send one line to the service; what it answers. Waits until the service is there."""
 
     def talk() -> str:
-        deadline = time.monotonic() + 30  # namespaces before this one are still being taken down
+        deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
                 connection = socket.create_connection(("127.0.0.1", PORT), timeout=5)

@@ -58,6 +58,7 @@ def judge_boots(ours: list[Boot], stock: list[Boot]) -> Result:
         Value(name="stock", value=theirs, unit="s"),
         Value(name="processor time of ours", value=my_cpu, unit="s"),
         Value(name="processor time of stock", value=their_cpu, unit="s"),
+        Value(name="ratio of processor times", value=my_cpu / their_cpu, unit="x"),
     )
     return judge(BOOT_RATIO, mine / theirs, values)
 

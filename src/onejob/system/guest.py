@@ -40,8 +40,12 @@ def console_words() -> list[str]:
     return ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
 
 
-def device_words(how: str, root: Path, data: Path, control: int | None) -> list[str]:
+def device_words(
+    how: str, root: Path, data: Path, control: int | None, *, durable: bool = False
+) -> list[str]:
     """The control channel on descriptor `control`; root and data disk, in this order.
+
+    `durable`: what the guest has flushed to its data disk survives this host's power cut.
 
     The kernel names the port after the number of its virtio device, hence it comes first.
     """
@@ -51,7 +55,8 @@ def device_words(how: str, root: Path, data: Path, control: int | None) -> list[
         words += ["-chardev", f"socket,id=control,fd={control}"]
         words += ["-device", f"virtio-serial-{bus}"]
         words += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
-    for name, path, options in (("root", root, "readonly=on"), ("data", data, "cache=unsafe")):
+    cache = "cache=writeback" if durable else "cache=unsafe"
+    for name, path, options in (("root", root, "readonly=on"), ("data", data, cache)):
         file = str(path).replace(",", ",,")
         words += ["-drive", f"id={name},if=none,format=raw,{options},file={file}"]
         words += ["-device", f"virtio-blk-{bus},drive={name}"]

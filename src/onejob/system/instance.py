@@ -10,7 +10,7 @@ from onejob.drive.target import Exit, Process
 from onejob.model.errors import ServiceError
 from onejob.model.syscalls import call_name
 from onejob.system.console import Console
-from onejob.system.control import Control
+from onejob.system.control import REQUEST_TIMEOUT_S, Control
 
 _LOOK_S = 0.2
 START_TIMEOUT_S = 120.0  # a cold guest without hardware support on a busy machine
@@ -83,35 +83,41 @@ class Instance:
             )
         self._main = int(event["pid"])
 
+    def _ask(self, do: str, timeout: float = REQUEST_TIMEOUT_S, **fields: Any) -> Any:
+        """Ask process 1; at once an error where the system is gone (see await_started)."""
+        if self._runner.ended() is not None:
+            raise ServiceError(f"{do}: the system of {self.name} has ended")
+        return self.control.request(do, timeout, **fields)
+
     def begin_drill(self, name: str) -> None:
         """Nothing is to be done: nobody counts by drill here."""
 
     def send_signal(self, number: int) -> None:
         """Signal the main process."""
-        self.control.request("signal", signal=number)
+        self._ask("signal", signal=number)
 
     def processes(self) -> tuple[Process, ...]:
         """All processes of the service, the main process first."""
-        found = [_process(entry) for entry in self.control.request("processes")]
+        found = [_process(entry) for entry in self._ask("processes")]
         return tuple(sorted(found, key=lambda process: (process.pid != self._main, process.pid)))
 
     def rename(self, old: str, new: str) -> None:
         """Rename inside the instance."""
         fields: dict[str, Any] = {"from": old, "to": new}
-        self.control.request("rename", **fields)
+        self._ask("rename", **fields)
 
     def remove(self, path: str) -> None:
         """Remove inside the instance."""
-        self.control.request("remove", path=path)
+        self._ask("remove", path=path)
 
     def exists(self, path: str) -> bool:
         """Whether the service would find `path`."""
-        return bool(self.control.request("exists", path=path))
+        return bool(self._ask("exists", path=path))
 
     def contains(self, path: str, text: str) -> bool:
         """Whether the file at `path` has `text` in it."""
         try:
-            return bool(self.control.request("contains", path=path, text=text, timeout=60.0))
+            return bool(self._ask("contains", path=path, text=text, timeout=60.0))
         except ServiceError as error:
             if NO_SUCH_FILE in error.what:
                 return False
@@ -154,7 +160,7 @@ class Instance:
     def denials(self) -> tuple[Denial, ...]:
         """What the policy refused so far; from the events where process 1 is gone already."""
         try:
-            found = self.control.request("denials")
+            found = self._ask("denials")
         except ServiceError:
             found = self.control.events("denied")
         return merge_denials(found)

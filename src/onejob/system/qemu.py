@@ -73,7 +73,10 @@ def qemu_instance(
             stack.callback(control.close)
             words = [find_qemu(), *machine_words(how, accelerator.name), *console_words()]
             words += ["-m", str(memory), "-smp", str(image.plan.machine.processors)]
-            words += device_words(how, image.root.absolute(), disk.absolute(), theirs.fileno())
+            words += device_words(
+                how, image.root.absolute(), disk.absolute(), theirs.fileno(),
+                durable=data is not None,
+            )  # fmt: skip
             words += network_words(how, forwards, closed=closed)
             words += ["-kernel", str(kernel)]
             words += ["-append", kernel_line(image, control=True)]

@@ -58,8 +58,7 @@ def rehearse(
     (LacksError) or a file that cannot be used (InputError).
     """
     profile = load_profile(image.profile)
-    workload = parse_toml(profile.workload, Workload, f"workload in {image.profile}")
-    run = _Rehearsal(image, where, profile, workload, progress)
+    run = _Rehearsal(image, where, profile, embedded_workload(image, profile), progress)
     with tempfile.TemporaryDirectory(prefix="onejob-rehearse-") as folder:
         recording = run.choose_recording(Path(folder))
         try:
@@ -72,6 +71,16 @@ def rehearse(
         if recording is not None and recording.exists():
             run.findings += asked_in_vain(recording, profile, image.plan)
     return run.report()
+
+
+def embedded_workload(image: Image, profile: Profile) -> Workload:
+    """The workload that `profile`, the image's, was taken with."""
+    return parse_toml(profile.workload, Workload, f"workload in {image.profile}")
+
+
+def load_embedded_workload(image: Image) -> Workload:
+    """The same, the profile read first."""
+    return embedded_workload(image, load_profile(image.profile))
 
 
 @dataclass

@@ -66,6 +66,7 @@ def test_boots_are_compared_by_their_medians() -> None:
         ("stock", 30.0),
         ("processor time of ours", 1.8),
         ("processor time of stock", 32.0),
+        ("ratio of processor times", 1.8 / 32.0),
     ]
 
 

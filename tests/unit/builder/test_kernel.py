@@ -59,7 +59,8 @@ calls = open({calls!r}, "a")
 print(sys.argv[-1], file=calls, flush=True)
 config = os.path.join(objects, ".config")
 if sys.argv[-1] == "allnoconfig":
-    values = dict(l.strip().split("=", 1) for l in open(os.environ["KCONFIG_ALLCONFIG"]) if "=" in l)
+    seed = open(os.environ["KCONFIG_ALLCONFIG"])
+    values = dict(line.strip().split("=", 1) for line in seed if "=" in line)
     if "CONFIG_NET" not in values:
         values.pop("CONFIG_INET", None)
     if "CONFIG_FORCING" in values:
@@ -199,7 +200,7 @@ def test_an_option_not_honoured_is_an_error(
 
 
 def test_two_values_for_one_option_are_an_error(shop: Shop) -> None:
-    with pytest.raises(BuildError, match="NET is asked for as y .* and as n"):
+    with pytest.raises(BuildError, match=r"NET is asked for as y .* and as n"):
         shop.build("NET=y", "NET=n")
 
 

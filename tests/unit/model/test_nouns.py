@@ -31,7 +31,7 @@ def test_hardware_round_trip(tmp_path: Path) -> None:
 def test_hardware_of_another_architecture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "h.json"
     path.write_text(to_json(small_world.hardware(architecture="riscv64")))
-    with pytest.raises(InputError, match="h.json: architecture 'riscv64'") as caught:
+    with pytest.raises(InputError, match=r"h\.json: architecture 'riscv64'") as caught:
         load_hardware(path)
     assert "x86_64" in caught.value.hint
 
@@ -127,7 +127,7 @@ def _link(image: Path) -> None:
 @pytest.mark.parametrize("spoil", [_shorten, _remove, _link])
 def test_content_that_is_missing_or_short_is_named(spoil: Any, image: Path) -> None:
     spoil(image)
-    with pytest.raises(InputError, match="root.img is missing or not whole"):
+    with pytest.raises(InputError, match=r"root\.img is missing or not whole"):
         open_image(image)
 
 
@@ -150,7 +150,7 @@ def test_parts_of_different_images_do_not_fit(image: Path) -> None:
 
 def test_a_manifest_without_a_root_is_no_image(image: Path) -> None:
     _change_manifest(image, contents=[])
-    with pytest.raises(InputError, match="root.img"):
+    with pytest.raises(InputError, match=r"root\.img"):
         open_image(image)
 
 

@@ -1,4 +1,4 @@
-"""Each kind of decision: mounts, files, accounts, components, calls, capabilities, limits, memory."""
+"""Each kind of decision: mounts, files, accounts, components, calls, capabilities, limits."""
 
 from typing import Any
 

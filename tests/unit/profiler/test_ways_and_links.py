@@ -1,4 +1,4 @@
-"""From the probe's rows to the profile's words: ways of use, paths and links, hostile recordings."""
+"""From the probe's rows to the profile: ways of use, paths and links, hostile recordings."""
 
 import errno
 import json
@@ -95,7 +95,8 @@ def tree(tmp_path: Path) -> str:
     (root / "real/file").write_text("x")
     (root / "real/deep/file").write_text("y")
     links = {
-        "absolute": f"{root}/real", "relative": "real/deep", "chain": "absolute", "up": "real/../real",
+        "absolute": f"{root}/real", "relative": "real/deep", "chain": "absolute",
+        "up": "real/../real",
         "loop": "pool", "pool": "loop", "dangling": "nowhere/at/all", "self": "self",
         "top": "../" * 30 + f"{root}/real".lstrip("/"), "real/file-link": "file",
     }  # fmt: skip
@@ -221,7 +222,7 @@ def recording() -> dict[str, Any]:
             {**place, "nr": 0, "count": 12, "errors": {"11": 3, "4": 1}},
             {**place, "drill": 1, "nr": 1, "count": 5},
         ],
-        "facts": [{**place, "nr": 117, "args": [33, 2**64 - 1, 2**32 - 1], "count": 1, "failed": 0}],
+        "facts": [{**place, "nr": 117, "args": [33, 2**64 - 1, 2**32 - 1], "count": 1}],
         "files": [
             {**place, "nr": 257, "role": "path", "path": "/etc/passwd", "error": 0,
              "flags": 524288, "created": False, "count": 1},

@@ -1,0 +1,193 @@
+"""The command line: help that fits, errors as one message, explain's answers, hardware by name."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import small_world
+from onejob import __version__
+from onejob.cli.main import VERBS, run_as_program
+from onejob.cli.plan import find_hardware
+from onejob.cli.show import megabytes, print_error
+from onejob.model.errors import InputError, OnejobError
+from onejob.model.jsonfile import to_json
+from onejob.model.profile_xml import write_profile
+from onejob.planner.plan import make_plan
+
+Onejob = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_and_shows_an_example(verb: str, onejob: Onejob) -> None:
+    done = onejob(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert re.search(rf"Examples?:\n +onejob {verb}\b", done.stdout)
+    assert "\b" not in done.stdout
+
+
+def test_help_without_a_verb(onejob: Onejob) -> None:
+    done = onejob("-h")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert all(f"  {verb} " in done.stdout for verb in VERBS)
+
+
+def test_version(onejob: Onejob) -> None:
+    assert onejob("--version").stdout == f"onejob {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["no-such-verb"], ["plan"], ["plan", "a", "b"], ["profile", "--colour"], ["profile"]]
+)
+def test_wrong_usage_is_status_2(onejob: Onejob, words: list[str]) -> None:
+    done = onejob(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+
+
+def test_no_words_at_all_show_the_help(onejob: Onejob) -> None:
+    done = onejob()
+    assert done.returncode == 2
+    assert "Usage: " in done.stdout + done.stderr
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def test_an_error_is_one_message_with_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(OnejobError("[red] is [no] colour: " + "x" * 200, "run [this]"))
+    assert capsys.readouterr().err == (
+        "onejob: [red] is [no] colour: " + "x" * 200 + "\n  → run [this]\n"
+    )
+
+
+@pytest.mark.parametrize("kind", [OnejobError, *OnejobError.__subclasses__()])
+def test_each_kind_of_error_has_its_status(
+    kind: type[OnejobError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise kind("it failed")
+
+    old = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        assert run_as_program(fail) == kind.exit_code
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
+            signal.signal(number, handler)
+    assert capsys.readouterr().err == "onejob: it failed\n"
+
+
+def test_sizes_as_people_read_them() -> None:
+    assert megabytes(6_543_210) == "6.54 MB"
+    assert megabytes(999) == "1.0 kB"
+
+
+# --- plan ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """The small profile as a file."""
+    path = tmp_path / "keeper.profile.xml"
+    path.write_text(write_profile(small_world.profile()))
+    return path
+
+
+def test_plan_to_standard_output_and_to_a_file_are_the_same(
+    onejob: Onejob, profile: Path, tmp_path: Path
+) -> None:
+    printed = onejob("plan", profile)
+    assert printed.returncode == 0, printed.stderr
+    assert onejob("plan", profile, "-o", tmp_path / "plan.json").returncode == 0
+    assert (tmp_path / "plan.json").read_text() == printed.stdout
+    assert "keeper.pid stays read-only" in printed.stderr
+
+
+def test_plan_for_another_architecture(onejob: Onejob, profile: Path, tmp_path: Path) -> None:
+    (tmp_path / "h.json").write_text(to_json(small_world.hardware(architecture="riscv64")))
+    done = onejob("plan", profile, "--hardware", tmp_path / "h.json")
+    assert done.returncode == 4
+    assert "riscv64" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plan_of_a_profile_with_lost_events(onejob: Onejob, tmp_path: Path) -> None:
+    path = tmp_path / "lost.xml"
+    path.write_text(write_profile(small_world.profile(events_lost=1)))
+    assert onejob("plan", path).returncode == 4
+    assert onejob("plan", path, "--accept-lost-events").returncode == 0
+
+
+def test_a_reader_that_leaves_is_no_error(profile: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "onejob.cli.main", "plan", profile],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(60) == 0
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+
+
+def test_hardware_by_name(tmp_path: Path) -> None:
+    assert find_hardware("qemu-q35").how == "qemu-q35"
+    assert find_hardware("this").processors.count == os.cpu_count()
+    with pytest.raises(InputError, match="no hardware 'pc'") as caught:
+        find_hardware("pc")
+    assert "qemu-microvm, qemu-q35, this" in caught.value.hint
+
+
+# --- explain -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """An image folder of the small service."""
+    plan = make_plan(small_world.profile(), small_world.hardware(), small_world.components())
+    return small_world.make_image(tmp_path / "keeper.onejob", plan)
+
+
+EXPLAINED = {
+    "/usr/lib/libk.so.1": ("from libk1=1.0", "- mapped by /usr/sbin/keeper", "- needed by"),
+    "/usr/lib/libk.so": ("symlink -> libk.so.1", "/usr/lib/libk.so.1: file, 9000 bytes"),
+    "/lib/libk.so": ("/lib: symlink -> usr/lib", "/usr/lib/libk.so: ", "libk.so.1: file"),
+    "/etc/": ("/etc: directory",),
+    "/etc/missing.conf": ("is not in the image: it was asked for by", "was not there either"),
+    "/nowhere": ("is not in the image: nobody asked for it",),
+    "/run/keeper.pid": ("it lies in /run (tmpfs), made at boot",),
+    "/var/log/keeper/log": ("it lies in /var/log/keeper (data)",),
+    "read": ("read (0) is allowed: made 2 times", "serve"),
+    "socket": ("with arguments (2, 1, 0), (10, 1, 0)",),
+    "fork": ("fork (57) is refused: nobody made it",),
+    "restart_syscall": ("is allowed: the kernel makes it [base]",),
+    "CONFIG_INET": ("CONFIG_INET=y: TCP [net: socket(AF_INET) by",),
+    "INET": ("CONFIG_INET=y: TCP",),
+    "CONFIG_USB": ("CONFIG_USB is not in the kernel",),
+}
+
+
+@pytest.mark.parametrize("thing", EXPLAINED)
+def test_explain(onejob: Onejob, image: Path, thing: str) -> None:
+    done = onejob("explain", image, thing)
+    assert done.returncode == 0, done.stderr
+    for words in EXPLAINED[thing]:
+        assert words in done.stdout
+
+
+def test_explain_nonsense(onejob: Onejob, image: Path) -> None:
+    done = onejob("explain", image, "readd")
+    assert done.returncode == 4
+    assert "'readd' is no path, system call or kernel option" in done.stderr
+    done = onejob("explain", image.parent, "read")
+    assert done.returncode == 4
+    assert "is not an image" in done.stderr
