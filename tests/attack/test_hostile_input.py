@@ -82,7 +82,8 @@ HOSTILE: dict[str, tuple[str, int, str]] = {
     ),
     "negative count": (prop("numberOfSockets", "<int>-1</int>"), 4, "greater than or equal to 0"),
     "negative deep inside": (
-        prop("memoryAllocations", f'<void index="0"><object class="MemoryAllocation">\n{SIZE.format(-7)}</object></void>'),
+        prop("memoryAllocations", '<void index="0"><object class="MemoryAllocation">\n'
+             f'{SIZE.format(-7)}</object></void>'),
         6, "MemoryAllocation block_size",
     ),
     "too large": (prop("eventsLost", f"<long>{2**63}</long>"), 4, "less than or equal"),

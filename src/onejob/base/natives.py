@@ -18,7 +18,7 @@ def native_path(name: str) -> Path:
 
 
 def data_path(name: str) -> Path:
-    """The data folder `name` (components, services)."""
+    """The data folder `name` (components, hardware, services)."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent.parent / name):
         if folder.is_dir():
             return folder

@@ -8,11 +8,11 @@ import typer
 from onejob.cli.show import out, print_table
 from onejob.model.errors import InputError
 from onejob.model.image import Image, open_image
+from onejob.model.paths import resolve
 from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.syscalls import call_number
-from onejob.planner.links import resolve
 
 
 def explain(

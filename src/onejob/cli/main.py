@@ -14,7 +14,7 @@ from onejob.cli.show import err, print_error
 from onejob.model.errors import OnejobError
 
 VERBS = (
-    "doctor", "profile", "survey", "plan", "build", "rehearse", "run", "explain",
+    "doctor", "profile", "survey", "plan", "build", "rehearse", "run", "explain", "bench",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 
 class _Stopped(BaseException):
-    """SIGINT or SIGTERM. Not a KeyboardInterrupt, which typer would turn into an exit of its own."""
+    """SIGINT or SIGTERM. Not a KeyboardInterrupt, which typer would make an exit of its own."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -95,6 +95,9 @@ def run_as_program(work: Callable[[], object]) -> int:
     except BrokenPipeError:
         # The reader of our output left (for example `| head`): nothing to say, nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print_error(OnejobError(f"the system refused something: {error}"))
+        return OnejobError.exit_code
     return 0
 
 

@@ -7,9 +7,9 @@ service modules would ask daemons that the image does not have.
 import posixpath
 from collections.abc import Mapping
 
+from onejob.model.paths import resolve
 from onejob.model.plan import LeftOut
 from onejob.model.profile import Profile
-from onejob.planner.links import resolve
 
 _NO_SHELL = "/nonexistent"
 NAME_SERVICE_SWITCH = "/etc/nsswitch.conf"

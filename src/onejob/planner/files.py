@@ -9,15 +9,14 @@ import posixpath
 from collections.abc import Iterable, Mapping, Set
 
 from onejob.model.errors import InputError
+from onejob.model.paths import is_below, is_pseudo, resolve
 from onejob.model.plan import Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.planner.evidence import file_reasons, is_written, write_reason
-from onejob.planner.links import resolve
 
 INIT_PATH = "/.onejob/init"
 DATA_PATH = "/.onejob/data"
 LOADER_CACHE = "/etc/ld.so.cache"
-PSEUDO = ("/proc", "/sys", "/dev")
 VOLATILE = ("/run", "/tmp", "/var/tmp", "/var/run", "/dev/shm")
 # A folder that holds programs or configuration of more than one thing must stay read-only.
 _NEVER_WRITABLE = {"/", "/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/root", "/sbin", "/srv",
@@ -25,16 +24,6 @@ _NEVER_WRITABLE = {"/", "/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/roo
                    "/usr/sbin", "/usr/share", "/var", "/var/lib", "/home"}  # fmt: skip
 _TMPFS_KIB = 16 * 1024
 _MAX_FILES = 200_000
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or lies in it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def is_pseudo(path: str) -> bool:
-    """Whether the kernel makes `path` up."""
-    return any(is_below(path, root) for root in PSEUDO)
 
 
 def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
@@ -95,6 +84,10 @@ def plan_files(
     files: dict[str, PlannedFile] = {}
     warnings: list[str] = []
     for file in profile.files:
+        if mount := _refused_program(file, mounts):
+            warnings.append(
+                f"{file.path} will not run: it lies in {mount.path}, which is writable, hence noexec"
+            )
         if file.path in idle or not _is_carried(file, mounts):
             continue
         planned = _planned(file, needed_by.get(file.path, ()), texts)
@@ -123,6 +116,13 @@ def _is_carried(file: FileUse, mounts: tuple[Mount, ...]) -> bool:
         # What lies in memory is gone at each boot, so only what has to be there first is a seed.
         return file.kind == "directory" and mount.path != file.path
     return file.kind != "file" or not _is_only_output(file)
+
+
+def _refused_program(file: FileUse, mounts: tuple[Mount, ...]) -> Mount | None:
+    """The writable mount that `file` was executed or mapped from, if it was."""
+    if not any(use.how in ("executed", "mapped") for use in file.uses) or is_pseudo(file.path):
+        return None
+    return next((mount for mount in mounts if is_below(file.path, mount.path)), None)
 
 
 def _is_only_output(file: FileUse) -> bool:
@@ -158,7 +158,7 @@ def _content(file: FileUse, texts: Mapping[str, str]) -> dict[str, object]:
     if file.path == LOADER_CACHE:
         return {"kind": "file", "origin": "ldconfig", "mode": 0o644}
     if file.kind == "symlink":
-        return {"kind": "symlink", "mode": 0o777, "target": file.target}
+        return {"kind": "symlink", "origin": "host", "mode": 0o777, "target": file.target}
     if file.kind == "directory":
         return {}
     return {

@@ -15,12 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from onejob.model.paths import is_pseudo
 from onejob.model.profile import Account, FileUse, Group, How, Origin, Use
 from onejob.profiler.elf import read_needs
 from onejob.profiler.packages import owner_of
 from onejob.profiler.recording import Recording, kind_of, normal_path, ways_of
 
-PSEUDO_ROOTS = ("/proc", "/sys", "/dev")
 _MAX_LINKS = 40
 # What is done to the entry itself, even to a symbolic link (unlink(2), rename(2), link(2)).
 _OF_THE_ENTRY: frozenset[How] = frozenset({"removed", "renamed-from", "renamed-to", "linked"})
@@ -141,11 +141,6 @@ def follow(path: str, *, last: bool = True) -> list[str]:
     if todo:
         return list(dict.fromkeys(links))
     return [*links, done or "/"]
-
-
-def is_pseudo(path: str) -> bool:
-    """Whether `path` lies in a file system that the kernel makes up."""
-    return any(path == root or path.startswith(root + "/") for root in PSEUDO_ROOTS)
 
 
 def describe_recording(recording: Recording, include: Iterable[str]) -> tuple[FileUse, ...]:

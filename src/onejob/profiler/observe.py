@@ -22,7 +22,7 @@ from onejob.drive.drills import DrillResult, run_drills
 from onejob.drive.probe import Probe
 from onejob.drive.ready import wait_ready, with_output
 from onejob.drive.target import Exit
-from onejob.model.errors import ServiceError
+from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
 from onejob.profiler.place import ProfiledService
@@ -61,18 +61,27 @@ def watch_calls(
     """Run the service under the probe; the recording and the peak resident memory in KiB."""
     log = folder / "output"
     with log.open("wb") as output:
-        probe = Probe(
+        probe = _start_probe(workload, command, folder, output)
+        with probe:
+            service = ProfiledService(probe.pid, None, probe.exited, probe.begin_drill, log)
+            _drive(service, probe.pid, workload, progress)
+            recording = read_recording(probe.finish())
+    return recording, service.peak_resident_kib
+
+
+def _start_probe(workload: Workload, command: list[str], folder: Path, output: IO[bytes]) -> Probe:
+    try:
+        return Probe(
             command,
             folder / "keep" / "recording.json",
             output=output,
             prefix=[*_sandbox(workload, folder), "--"],
             environment=service_environment(workload),
         )
-        with probe:
-            service = ProfiledService(probe.pid, None, probe.exited, probe.begin_drill, log)
-            _drive(service, probe.pid, workload, progress)
-            recording = read_recording(probe.finish())
-    return recording, service.peak_resident_kib
+    except OnejobError as error:
+        # The sandbox has no other place for its complaints than the service's output.
+        said = (folder / "output").read_text(errors="replace").strip()
+        raise type(error)("\n".join([error.what, *said.splitlines()[-6:]]), error.hint) from error
 
 
 def watch_memory(

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import socket
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from onejob import __version__
 from onejob.base.linux import need_root
 from onejob.base.progress import Progress
-from onejob.model.errors import InputError
+from onejob.model.errors import InputError, LacksError
 from onejob.model.profile import (
     Argument,
     CallUse,
@@ -45,7 +46,14 @@ def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
     """
     need_root("profiling")
     need_packages(workload.packages, workload.name)
+    if workload.network == "host":
+        need_free_ports(workload.ports)
     program = find_program(workload.command[0])
+    if not os.path.isdir(workload.directory):
+        raise InputError(f"directory {workload.directory!r} of the workload is not there")
+    for path in workload.include:
+        if not os.path.lexists(path):
+            raise InputError(f"include {path!r} of the workload is not there")
     command = [program, *workload.command[1:]]
     with _folder() as folder:
         progress.stage(f"{workload.name}: watching calls and files")
@@ -56,6 +64,20 @@ def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
     progress.stage(f"{workload.name}: describing what it used")
     profile = assemble(workload, text, program, recording, allocations)
     return profile.model_copy(update={"resident_kib": resident_kib})
+
+
+def need_free_ports(ports: Iterable[int]) -> None:
+    """LacksError where somebody else has a port: the drills would take it for the service."""
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError as error:
+                raise LacksError(
+                    f"port {port} of this machine cannot be had: {error.strerror}",
+                    f"stop what listens there (ss -ltnp 'sport = {port}')",
+                ) from error
 
 
 def find_program(command: str) -> str:

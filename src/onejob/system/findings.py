@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from onejob.model.errors import InputError
+from onejob.model.paths import is_below
 from onejob.model.plan import Plan
 from onejob.model.profile import FileUse, Profile
 from onejob.system.instance import Denial
@@ -91,11 +92,6 @@ def _is_made_up(path: str, plan: Plan) -> bool:
     """Whether the kernel makes `path` up: what is below /proc comes and goes."""
     kinds = ("proc", "sysfs", "devtmpfs")
     return any(is_below(path, mount.path) for mount in plan.mounts if mount.kind in kinds)
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or in it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 class PlannedRoot:

@@ -53,7 +53,8 @@ def device_words(
     words = []
     if control is not None:
         words += ["-chardev", f"socket,id=control,fd={control}"]
-        words += ["-device", f"virtio-serial-{bus}"]
+        # Of 31 ports, the default, each would cost the guest 120 KiB.
+        words += ["-device", f"virtio-serial-{bus},max_ports=2"]
         words += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
     cache = "cache=writeback" if durable else "cache=unsafe"
     for name, path, options in (("root", root, "readonly=on"), ("data", data, cache)):

@@ -3,10 +3,12 @@
 import errno
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -221,3 +223,14 @@ def test_the_kernels_argument(root: tuple[Path, Verity]) -> None:
     verity = root[1].model_copy(update={"salt": ""})
     table = f"0 24 verity 1 /dev/vda /dev/vda 4096 4096 3 3 sha256 {verity.root_hash} -"
     assert kernel_argument(verity, "/dev/vda") == f'dm-mod.create="vroot,,,ro,{table}"'
+
+
+def test_every_data_folder_that_is_asked_for_is_in_the_wheel() -> None:
+    """The hardware folder was not, so an installed `onejob plan` had no hardware."""
+    checkout = data_path("services").parent
+    wheel = tomllib.loads((checkout / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    carried = wheel["targets"]["wheel"]["force-include"]
+    sources = "".join(path.read_text() for path in (checkout / "src").rglob("*.py"))
+    asked = set(re.findall(r'data_path\("(\w+)"\)', sources))
+    assert asked == {"components", "hardware"} | (asked & {"services"})
+    assert asked <= carried.keys()

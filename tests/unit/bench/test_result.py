@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from onejob.bench.boot import Boot, judge_boots
+from onejob.bench.boot import STOCK_LIMIT_S, Boot, judge_boots
 from onejob.bench.events_lost import judge_lost
 from onejob.bench.meter import Cost
 from onejob.bench.profile_cost import judge_cost
@@ -66,8 +66,15 @@ def test_boots_are_compared_by_their_medians() -> None:
         ("stock", 30.0),
         ("processor time of ours", 1.8),
         ("processor time of stock", 32.0),
+        ("stock boots cut short", 0),
         ("ratio of processor times", 1.8 / 32.0),
     ]
+
+
+def test_a_stock_boot_that_was_cut_short_counts_in_its_favour() -> None:
+    result = judge_boots([Boot(3.0, 1.0)], [Boot(STOCK_LIMIT_S, 60.0)])
+    assert result.measured == pytest.approx(3.0 / STOCK_LIMIT_S)
+    assert next(v.value for v in result.values if v.name == "stock boots cut short") == 1
 
 
 def test_profiling_costs_the_median_of_the_ratios_of_each_round() -> None:

@@ -7,9 +7,9 @@ import pytest
 import small_world
 from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
+from onejob.model.paths import resolve
 from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import Account, FileUse, ProgramAllocation
-from onejob.planner.links import resolve
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
 

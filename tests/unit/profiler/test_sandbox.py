@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from onejob.base.process import end_group
+from onejob.base.progress import Quiet
 from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
-from onejob.profiler.observe import kill_namespace
+from onejob.model.workload import Workload
+from onejob.profiler.observe import kill_namespace, watch_calls
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.profile import _folder
 from onejob.profiler.sandbox import sandbox_command
@@ -217,3 +219,12 @@ def in_namespace(namespace: str) -> list[str]:
 def test_our_own_namespace_is_never_killed() -> None:
     kill_namespace(os.readlink("/proc/self/ns/mnt"))
     kill_namespace("")
+
+
+@pytest.mark.ebpf
+def test_what_the_sandbox_complains_of_is_said(tmp_path: Path) -> None:
+    """It stood in a file that was removed; the user read only that the probe had ended."""
+    (tmp_path / "keep").mkdir()
+    job = {"name": "x", "command": ("true",), "ready": {"log": "x"}, "directory": "/no/where"}
+    with pytest.raises(ServiceError, match=r"sandbox: .*No such file.*'/no/where'"):
+        watch_calls(Workload.model_validate(job), ["/bin/true"], tmp_path, Quiet())

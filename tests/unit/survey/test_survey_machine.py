@@ -17,7 +17,8 @@ CPU = (
 FILES = {
     "proc/cpuinfo": CPU.format(0) + "\n" + CPU.format(1) + "\n",
     "proc/meminfo": "MemTotal:        1048576 kB\nMemFree:  5 kB\n",
-    "proc/consoles": "tty0   -WU (E  p  )    4:1\nttyS0  -W- (E  p a)    4:64\nhvc0  -W- (EC p)  5:1\n",
+    "proc/consoles": "tty0   -WU (E  p  )    4:1\n"
+    "ttyS0  -W- (E  p a)    4:64\nhvc0  -W- (EC p)  5:1\n",
     "sys/class/dmi/id/sys_vendor": "QEMU\n",
     "sys/block/sda/size": "2048\n",
     "sys/block/sda/removable": "1\n",

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
 // The eBPF observer: counts each system call of the watched processes by program and drill.
 //
 // sys_enter counts (some calls never return), sys_exit adds errors, paths, facts and descriptors;

@@ -1,9 +1,20 @@
-"""Symbolic links of a profile, followed without looking at any disk."""
+"""Paths as the nouns have them: absolute, compared and followed without looking at any disk."""
 
 import posixpath
 from collections.abc import Mapping
 
+PSEUDO_ROOTS = ("/proc", "/sys", "/dev")
 _MAX_STEPS = 40
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether `path` is `folder` or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def is_pseudo(path: str) -> bool:
+    """Whether `path` lies in a file system that the kernel makes up."""
+    return any(is_below(path, root) for root in PSEUDO_ROOTS)
 
 
 def resolve(path: str, targets: Mapping[str, str]) -> list[str]:
