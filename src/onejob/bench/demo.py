@@ -1,4 +1,4 @@
-"""``make demo``: nginx becomes its own operating system, from nothing to a table of what was measured.
+"""``make demo``: nginx becomes its own operating system; ends with a table of measurements.
 
 Order: profile, plan, root, rehearsal on this host (the first visible success), kernel, rehearsal in
 QEMU. Kernels and packages are cached by content, so a second run takes a minute.

@@ -1,4 +1,4 @@
-"""A survey inside a running guest: the same reader as for this machine, over the control channel."""
+"""A survey inside a guest: the same reader as for this machine, over the control channel."""
 
 from onejob.model.errors import OnejobError
 from onejob.model.hardware import Hardware

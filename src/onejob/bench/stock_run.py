@@ -36,7 +36,7 @@ def stock_words(
     words += ["-drive", f"id=root,if=none,format=raw,snapshot=on,file={disk}"]
     words += ["-device", "virtio-blk-pci,drive=root"]
     words += network_words(HOW, forwards, closed=True)
-    words += ["-kernel", str(guest.kernel), "-initrd", str(guest.initrd)]
+    words += ["-kernel", str(guest.kernel.absolute()), "-initrd", str(guest.initrd.absolute())]
     return [*words, "-append", KERNEL_LINE]
 
 

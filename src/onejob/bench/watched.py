@@ -3,8 +3,6 @@
 The same places as the profiler's two watched runs, for what is measured is the cost of profiling.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -15,7 +13,7 @@ from onejob.drive.probe import Probe
 from onejob.model.workload import Workload
 from onejob.profiler import observe
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import find_program
+from onejob.profiler.profile import find_program, run_folder
 
 Place = Callable[[Workload], AbstractContextManager[ProfiledService]]
 
@@ -45,17 +43,17 @@ def _sandboxed(
     workload: Workload, folder: Path, settings: Mapping[str, str]
 ) -> Iterator[ProfiledService]:
     """The service in its sandbox, with `settings` added to its environment."""
-    words = observe._sandbox(workload, folder)
+    words = observe.sandbox_words(workload, folder)
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     command, environment = service_command(workload), observe.service_environment(workload)
     log = folder / "output"
     with (
         log.open("wb") as output,
-        observe._started(words, command, environment, output) as process,
-        observe._network_of(process.pid) as network,
+        observe.started(words, command, environment, output) as process,
+        observe.network_of(process.pid) as network,
     ):
-        exited = partial(observe._exit_of, process)
+        exited = partial(observe.exit_of, process)
         yield ProfiledService(process.pid, network, exited, lambda _drill: None, log)
 
 
@@ -69,25 +67,13 @@ def probed(workload: Workload) -> Iterator[ProfiledService]:
                 service_command(workload),
                 folder / "keep" / "recording.json",
                 output=output,
-                prefix=[*observe._sandbox(workload, folder), "--"],
+                prefix=[*observe.sandbox_words(workload, folder), "--"],
                 environment=observe.service_environment(workload),
             )
-            with probe, observe._network_of(probe.pid) as network:
+            with probe, observe.network_of(probe.pid) as network:
                 yield ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
 
 
 def service_command(workload: Workload) -> list[str]:
     """The command with its program's whole path."""
     return [find_program(workload.command[0]), *workload.command[1:]]
-
-
-@contextmanager
-def run_folder() -> Iterator[Path]:
-    """A folder for one run, as sandbox_command() wants it; removed at the end."""
-    path = Path(tempfile.mkdtemp(prefix="onejob-", dir="/run"))
-    path.chmod(0o711)  # the service's own users reach what is meant for them
-    try:
-        (path / "keep").mkdir()
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

@@ -85,9 +85,7 @@ def plan_files(
     warnings: list[str] = []
     for file in profile.files:
         if mount := _refused_program(file, mounts):
-            warnings.append(
-                f"{file.path} will not run: it lies in {mount.path}, which is writable, hence noexec"
-            )
+            warnings.append(f"{file.path} will not run: {mount.path} is writable, hence noexec")
         if file.path in idle or not _is_carried(file, mounts):
             continue
         planned = _planned(file, needed_by.get(file.path, ()), texts)

@@ -75,7 +75,7 @@ def _start_probe(workload: Workload, command: list[str], folder: Path, output: I
             command,
             folder / "keep" / "recording.json",
             output=output,
-            prefix=[*_sandbox(workload, folder), "--"],
+            prefix=[*sandbox_words(workload, folder), "--"],
             environment=service_environment(workload),
         )
     except OnejobError as error:
@@ -91,22 +91,22 @@ def watch_memory(
     recordings = folder / "keep" / "allocations"
     recordings.mkdir()
     recordings.chmod(0o1777)  # the service's own users write here
-    words = _sandbox(workload, folder)
+    words = sandbox_words(workload, folder)
     words += ["--set", f"LD_PRELOAD={native_path('libonejob_recorder.so')}"]
     words += ["--set", f"ONEJOB_RECORDER_DIR={recordings}"]
     log = folder / "output"
     with (
         log.open("wb") as output,
-        _started(words, command, service_environment(workload), output) as process,
+        started(words, command, service_environment(workload), output) as process,
     ):
-        exited = partial(_exit_of, process)
+        exited = partial(exit_of, process)
         service = ProfiledService(process.pid, None, exited, lambda _drill: None, log)
         _drive(service, process.pid, workload, progress)
     return merge_allocations(read_allocations(recordings))
 
 
 @contextmanager
-def _started(
+def started(
     sandbox: list[str], command: list[str], environment: Mapping[str, str], output: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`command` in its sandbox, as soon as it has begun; at the end all of it is gone."""
@@ -156,7 +156,7 @@ def _mount_namespace(pid: int) -> str:
 
 
 @contextmanager
-def _network_of(pid: int) -> Iterator[Path]:
+def network_of(pid: int) -> Iterator[Path]:
     """The network namespace of `pid`, held open so that it can be looked at after its end."""
     descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -165,7 +165,7 @@ def _network_of(pid: int) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _sandbox(workload: Workload, folder: Path) -> list[str]:
+def sandbox_words(workload: Workload, folder: Path) -> list[str]:
     return sandbox_command(folder, workload.network == "private", workload.directory)
 
 
@@ -173,7 +173,7 @@ def _drive(service: ProfiledService, pid: int, workload: Workload, progress: Pro
     """Run all drills on a service that has begun as `pid`."""
     with ExitStack() as stack:
         try:
-            service.network = stack.enter_context(_network_of(pid))
+            service.network = stack.enter_context(network_of(pid))
         except OSError as error:
             raise _died_at_once(service, workload) from error
         progress.step("waiting until it is ready")
@@ -189,7 +189,7 @@ def _died_at_once(service: ProfiledService, workload: Workload) -> ServiceError:
     return ServiceError(with_output(what, service, workload.name))
 
 
-def _exit_of(process: subprocess.Popen[bytes]) -> Exit | None:
+def exit_of(process: subprocess.Popen[bytes]) -> Exit | None:
     status = process.poll()
     if status is None:
         return None

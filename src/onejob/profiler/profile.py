@@ -55,10 +55,10 @@ def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
         if not os.path.lexists(path):
             raise InputError(f"include {path!r} of the workload is not there")
     command = [program, *workload.command[1:]]
-    with _folder() as folder:
+    with run_folder() as folder:
         progress.stage(f"{workload.name}: watching calls and files")
         recording, resident_kib = watch_calls(workload, command, folder, progress)
-    with _folder() as folder:
+    with run_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)
     progress.stage(f"{workload.name}: describing what it used")
@@ -92,7 +92,7 @@ def find_program(command: str) -> str:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def run_folder() -> Iterator[Path]:
     """A folder for one watched run."""
     path = Path(tempfile.mkdtemp(prefix="onejob-", dir="/run"))
     try:

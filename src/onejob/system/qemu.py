@@ -78,7 +78,7 @@ def qemu_instance(
                 durable=data is not None,
             )  # fmt: skip
             words += network_words(how, forwards, closed=closed)
-            words += ["-kernel", str(kernel)]
+            words += ["-kernel", str(kernel.absolute())]
             words += ["-append", kernel_line(image, control=True)]
             guest = Guest(words, console, theirs.fileno())
             stack.callback(guest.end)
