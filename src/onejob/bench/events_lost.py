@@ -5,9 +5,10 @@ from onejob.base.progress import Progress, Quiet
 from onejob.bench.promises import EVENTS_LOST
 from onejob.bench.result import Result, Value, judge
 from onejob.bench.subject import Subject
-from onejob.bench.watched import run_folder, service_command
+from onejob.bench.watched import service_command
 from onejob.model.workload import Workload
 from onejob.profiler.observe import watch_calls
+from onejob.profiler.profile import run_folder
 from onejob.profiler.recording import Recording
 
 RUNS = 3
