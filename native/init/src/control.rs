@@ -1,4 +1,4 @@
-//! The control channel: lines of JSON over a virtio port or a socket that process 1 never waits for.
+//! The control channel: lines of JSON over a serial line, a virtio port or a socket that process 1 never waits for.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, openat};
 use rustix::io::{Errno, read, write};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use serde::Deserialize;
 
 use crate::console::pause_ms;
@@ -64,7 +65,7 @@ impl Control {
     pub fn open(at: &ControlAt) -> Outcome<Option<Control>> {
         let (port, reconnects) = match at {
             ControlAt::Nowhere => return Ok(None),
-            ControlAt::Device(path) => (open_device(path)?, true),
+            ControlAt::Device(path) => (make_transparent(open_device(path)?)?, true),
             ControlAt::Inherited(number) => (take_descriptor(*number)?, false),
         };
         let (input, output) = (Vec::new(), Vec::new());
@@ -241,11 +242,21 @@ fn open_device(path: &str) -> Outcome<OwnedFd> {
         if opened.is_ok() || attempts == 0 {
             return opened.or_fail_hint(
                 format_args!("cannot open the control channel {path}"),
-                "attach a virtserialport, or correct ONEJOB_CONTROL",
+                "attach a serial line or a virtserialport, or correct ONEJOB_CONTROL",
             );
         }
         pause_ms(20);
     }
+}
+
+/// A serial line passes every byte on as it is, and echoes none; other devices do so anyway.
+fn make_transparent(port: OwnedFd) -> Outcome<OwnedFd> {
+    if let Ok(mut line) = tcgetattr(&port) {
+        line.make_raw();
+        tcsetattr(&port, OptionalActions::Now, &line)
+            .or_fail(format_args!("cannot set the control channel's line"))?;
+    }
+    Ok(port)
 }
 
 /// The path itself, or for `PREFIX*` the first path in its directory that begins so.

@@ -14,11 +14,12 @@ from onejob.system.bundle import has_data, init_path
 from onejob.system.network import Publish
 
 CONTROL_PORT = "onejob.control"
-CONTROL_DEVICE = "/dev/vport0p1"  # port 1 of virtio device 0: see device_words
 NETWORK = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"  # QEMU's user network
 ADDRESS = "10.0.2.15"
 VERITY_DEVICE = "/dev/dm-0"
 
+# Port 1 of virtio device 0 (see device_words), or the second serial line.
+_CONTROL_DEVICES = {"qemu-microvm": "/dev/ttyS1", "qemu-q35": "/dev/vport0p1"}
 # Devices sit on the bus that the machine has.
 _BUSES = {"qemu-microvm": "device", "qemu-q35": "pci"}
 _MACHINES = {
@@ -46,22 +47,30 @@ def device_words(
     """The control channel on descriptor `control`; root and data disk, in this order.
 
     `durable`: what the guest has flushed to its data disk survives this host's power cut.
-
-    The kernel names the port after the number of its virtio device, hence it comes first.
     """
     bus = _BUSES.get(how, "pci")
-    words = []
-    if control is not None:
-        words += ["-chardev", f"socket,id=control,fd={control}"]
-        # Of 31 ports, the default, each would cost the guest 120 KiB.
-        words += ["-device", f"virtio-serial-{bus},max_ports=2"]
-        words += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
+    words = [] if control is None else _control_words(how, control)
     cache = "cache=writeback" if durable else "cache=unsafe"
     for name, path, options in (("root", root, "readonly=on"), ("data", data, cache)):
         file = str(path).replace(",", ",,")
         words += ["-drive", f"id={name},if=none,format=raw,{options},file={file}"]
         words += ["-device", f"virtio-blk-{bus},drive={name}"]
     return words
+
+
+def _control_words(how: str, control: int) -> list[str]:
+    """A second serial line on microvm, else a virtio port.
+
+    On virtio-mmio a port's queues have 1,024 entries, for each of which the guest's driver keeps
+    4 KiB: over 8 MiB of guest memory for a few lines of text.
+    """
+    words = ["-chardev", f"socket,id=control,fd={control}"]
+    if how == "qemu-microvm":
+        return [*words, "-device", "isa-serial,index=1,chardev=control"]
+    # The kernel names the port after the number of its virtio device, hence it comes first. Of 31
+    # ports, the default, each would cost the guest 120 KiB.
+    words += ["-device", "virtio-serial-pci,max_ports=2"]
+    return [*words, "-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
 
 
 def network_words(how: str, forwards: Sequence[Publish], *, closed: bool) -> list[str]:
@@ -106,5 +115,5 @@ def _environment(plan: Plan, control: bool) -> list[str]:
     if has_data(plan):
         words.append(f"ONEJOB_DATA={plan.machine.data_device or 'tmpfs:16384'}")
     if control:
-        words.append(f"ONEJOB_CONTROL={CONTROL_DEVICE}")
+        words.append(f"ONEJOB_CONTROL={_CONTROL_DEVICES.get(plan.machine.how, '/dev/vport*')}")
     return words

@@ -4,6 +4,8 @@ import shlex
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from built_plans import MOUNTS, make_plan
 from onejob.model.image import Image, Manifest, Verity
 from onejob.model.plan import KernelArgument, Plan
@@ -27,7 +29,7 @@ def test_the_kernel_finds_its_root_by_verity() -> None:
     table = "verity 1 /dev/vda /dev/vda 4096 4096 921 921 sha256 " + "ab" * 32 + " " + "00" * 32
     assert f"dm-mod.create=vroot,,,ro,0 7368 {table}" in words
     for word in ("root=/dev/dm-0", "ro", "rootfstype=squashfs", "init=/.onejob/init",
-                 "ONEJOB_DATA=/dev/vdb", "ONEJOB_CONTROL=/dev/vport0p1"):  # fmt: skip
+                 "ONEJOB_DATA=/dev/vdb", "ONEJOB_CONTROL=/dev/ttyS1"):  # fmt: skip
         assert word in words
 
 
@@ -43,12 +45,17 @@ def test_the_plans_words_come_first_and_once() -> None:
     assert line.count("console=") == 1
 
 
-def test_the_control_channel_is_the_first_virtio_device() -> None:
-    words = device_words("qemu-microvm", Path("/a,b/root.img"), Path("/data.img"), 7)
-    devices = [w for before, w in pairwise(words) if before == "-device"]
-    assert [d.partition(",")[0] for d in devices] == [
-        "virtio-serial-device", "virtserialport", "virtio-blk-device", "virtio-blk-device"
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "devices"),
+    [
+        ("qemu-microvm", ["isa-serial", "virtio-blk-device", "virtio-blk-device"]),
+        ("qemu-q35", ["virtio-serial-pci", "virtserialport", "virtio-blk-pci", "virtio-blk-pci"]),
+    ],
+)
+def test_the_control_channel_is_the_first_device(how: str, devices: list[str]) -> None:
+    words = device_words(how, Path("/a,b/root.img"), Path("/data.img"), 7)
+    found = [w.partition(",")[0] for before, w in pairwise(words) if before == "-device"]
+    assert found == devices
     drives = [w for before, w in pairwise(words) if before == "-drive"]
     assert drives[0].endswith("readonly=on,file=/a,,b/root.img")
     assert "readonly" not in drives[1]
