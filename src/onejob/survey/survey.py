@@ -9,6 +9,7 @@ from onejob.survey.source import Source
 
 # Block devices that are no hardware: made by a driver out of memory, files or other devices.
 _NO_DISK = re.compile(r"^(loop|ram|zram|dm-|md|nbd|sr|fd)\d*")
+_MIB = 1 << 20
 _SECTOR = 512  # /sys/block/*/size counts these, whatever the disk's own sector is
 _BUSES = ("virtio", "pci", "usb", "acpi", "platform", "scsi", "xen", "vmbus", "nvme")
 
@@ -21,8 +22,8 @@ def survey_machine(
 ) -> Hardware:
     """What the machine behind `source` has. LacksError where /proc or /sys is not there."""
     processors = _processors(source)
-    memory = re.search(r"^MemTotal:\s+(\d+) kB", source.read("/proc/meminfo"), re.MULTILINE)
-    if processors is None or memory is None or not source.list("/sys/bus"):
+    memory_kib = _memory_kib(source)
+    if processors is None or not memory_kib or not source.list("/sys/bus"):
         raise LacksError("/proc and /sys are not readable", "mount them, or survey from outside")
     return Hardware(
         name=name,
@@ -31,12 +32,25 @@ def survey_machine(
         firmware=_firmware(source),
         hypervisor=_hypervisor(source, processors),
         processors=processors,
-        memory_kib=int(memory[1]),
+        memory_kib=memory_kib,
         disks=_disks(source),
         interfaces=_interfaces(source),
         devices=_devices(source),
         consoles=_consoles(source),
     )
+
+
+def _memory_kib(source: Source) -> int:
+    """Installed memory: the kernel's map of it in whole MiB, firmware's own share included.
+
+    Without the right to see the map's addresses, what the kernel has left of it (proc(5)).
+    """
+    ranges = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", source.read("/proc/iomem"), re.M)
+    size = sum(int(last, 16) - int(first, 16) + 1 for first, last in ranges)
+    if size > _MIB:
+        return -(-size // _MIB) * 1024
+    total = re.search(r"^MemTotal:\s+(\d+) kB", source.read("/proc/meminfo"), re.M)
+    return int(total[1]) if total else 0
 
 
 def _processors(source: Source) -> Processors | None:
