@@ -1,11 +1,9 @@
 """What all tests share: what they need of the machine, one profile, one image, the leak check."""
 
 import functools
-import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pytest
 
 from machine_state import RUN_MARK, snapshot_key, take_snapshot
 from onejob.base.natives import native_path
+from running import ROOT, Onejob, must, run_onejob
 
-ROOT = Path(__file__).resolve().parent.parent
 BUILD_LIMIT_S = 1700
 FIXTURE_NEEDS = {"nginx_profile": ("root", "ebpf"), "nginx_image": ("kernel",)}
 
@@ -73,22 +71,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"CI must be able to run {marker.name} tests: {reason}")
         if reason:
             pytest.skip(reason)
-
-
-Onejob = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def run_onejob(*words: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does; the caller looks at status and output."""
-    return subprocess.run(
-        [sys.executable, "-m", "onejob.cli.main", *map(str, words)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, cwd=ROOT,
-    )  # fmt: skip
-
-
-def must(done: subprocess.CompletedProcess[str]) -> None:
-    """Fail with all that was said where a command failed."""
-    assert done.returncode == 0, json.dumps(done.args) + "\n" + done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import must, run_onejob
 from onejob.base.linux import in_network
 from onejob.base.verity import check_root
 from onejob.model.errors import OnejobError
 from onejob.model.image import Image, open_image
 from onejob.system.host import host_instance
+from running import must, run_onejob
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf, pytest.mark.runc]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Onejob, must
 from onejob.base.natives import data_path
 from onejob.model.hardware import Hardware, load_hardware
+from running import Onejob, must
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 

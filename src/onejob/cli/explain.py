@@ -84,7 +84,9 @@ def _explain_call(plan: Plan, profile: Profile, name: str) -> None:
     decision = next((call for call in plan.calls if call.name == name), None)
     verdict = f"allowed: {decision.reason}" if decision else "refused: nobody made it"
     out.print(f"{name} ({call_number(name)}) is {verdict}", markup=False, soft_wrap=True)
+    order = [run.name for run in profile.drills]
     uses = [use for use in profile.calls if use.call_name == name]
+    uses.sort(key=lambda use: order.index(use.drill) if use.drill in order else len(order))
     rows = [(u.program, u.phase, u.drill, str(u.count), str(u.failed)) for u in uses]
     if rows:
         print_table("", ("program", "phase", "drill", "times", "of these failed"), rows)

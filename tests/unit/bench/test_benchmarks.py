@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Onejob
 from house import ROOT, table_rows
 from onejob.base.progress import Progress, Quiet
 from onejob.bench.benchmarks import BENCHMARKS, choose_benchmarks, run_benchmarks
@@ -14,6 +13,7 @@ from onejob.bench.promises import PROMISES, ROOT_FILES
 from onejob.bench.result import Result, judge, with_unit
 from onejob.bench.subject import Benchmark, Subject
 from onejob.model.errors import InputError
+from running import Onejob
 
 
 def test_every_promise_has_a_benchmark_and_every_benchmark_a_promise() -> None:

@@ -17,7 +17,7 @@ from onejob.model.errors import ServiceError
 from onejob.model.workload import Workload
 from onejob.profiler.observe import kill_namespace, watch_calls
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import _folder
+from onejob.profiler.profile import run_folder
 from onejob.profiler.sandbox import sandbox_command
 
 pytestmark = pytest.mark.root
@@ -29,7 +29,7 @@ def mount_lines() -> list[str]:
 
 def run_inside(script: str, *, private: bool = True, directory: str = "/", **settings: str) -> str:
     """What a shell script prints in a sandbox."""
-    with _folder() as folder:
+    with run_folder() as folder:
         words = sandbox_command(folder, private, directory)
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
@@ -129,7 +129,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def service() -> Iterator[ProfiledService]:
-    with _folder() as folder, started(SERVICE.format(text="needle"), folder) as process:
+    with run_folder() as folder, started(SERVICE.format(text="needle"), folder) as process:
 
         def exited() -> Exit | None:
             status = process.poll()
@@ -193,7 +193,7 @@ def test_a_needle_across_chunks_is_found(tmp_path: Path) -> None:
 
 def test_nothing_of_a_namespace_survives_not_even_what_left_its_parent() -> None:
     """Left over when the main process had ended before: its namespace was asked for too late."""
-    with _folder() as folder:
+    with run_folder() as folder:
         script = "setsid sleep 100 & setsid sh -c 'setsid sleep 100 & sleep 100' & sleep 0.3"
         with started(f"{script}; exit 0", folder) as process:
             own = os.readlink("/proc/self/ns/mnt")
