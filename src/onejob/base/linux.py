@@ -16,6 +16,8 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 _SYS_PIVOT_ROOT = 155  # x86_64
 _SYS_OPENAT2 = 437
+_SYS_RT_SIGACTION = 13
+_SIGACTION_BYTES, _SIGSET_BYTES, _SIGNALS = 32, 8, 64  # the kernel's own, x86_64
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 Value = TypeVar("Value")
@@ -62,6 +64,16 @@ def unmount(target: Path, flags: int = 0) -> None:
 def pivot_root(new: Path, old: Path) -> None:
     """pivot_root(2)."""
     _check(_libc.syscall(_SYS_PIVOT_ROOT, os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
+
+
+def reset_signals() -> None:
+    """Give every signal its default action, just before an exec.
+
+    By the system call itself, because signal(2) of the C library refuses 32 and 33, its own.
+    """
+    default = ctypes.create_string_buffer(_SIGACTION_BYTES)  # SIG_DFL, no flags, nothing blocked
+    for number in range(1, _SIGNALS + 1):
+        _libc.syscall(_SYS_RT_SIGACTION, number, default, None, _SIGSET_BYTES)
 
 
 class _OpenHow(ctypes.Structure):

@@ -10,7 +10,6 @@ import argparse
 import fcntl
 import os
 import re
-import signal
 import socket
 import struct
 import sys
@@ -130,8 +129,7 @@ def _become(command: list[str], settings: list[str]) -> None:
     given = Path("/proc/self/environ").read_bytes().split(b"\0")
     variables = dict(item.split(b"=", 1) for item in given if b"=" in item)
     variables |= dict(os.fsencode(setting).split(b"=", 1) for setting in settings)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python
-        signal.signal(number, signal.SIG_DFL)
+    linux.reset_signals()  # Python ignores some, and so may whoever started us
     os.execvpe(command[0], command, variables)
 
 

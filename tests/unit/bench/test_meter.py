@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from onejob.bench.meter import (
-    TICKS_PER_SECOND,
     Cost,
     Meter,
     busiest_drill,
@@ -72,7 +71,7 @@ def test_a_drill_costs_what_the_service_took_during_it(spinner: Spinner) -> None
     meter.drill_ended(_ended("serve", 1000))
     spent, requests = meter.costs["serve"]
     assert requests == 1000
-    assert spent == pytest.approx(0.5, abs=4 / TICKS_PER_SECOND)
+    assert 0.45 < spent < 0.8, "what came before the drill, 0.3 s, is not in it"
 
 
 def test_a_drill_that_failed_and_the_end_of_the_service_cost_nothing(spinner: Spinner) -> None:
