@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from onejob.base.progress import Progress
 from onejob.drive.drills import DrillResult, run_drills
@@ -16,13 +16,16 @@ from onejob.model.image import Image
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
-from onejob.model.workload import Drill, Workload
+from onejob.model.workload import Drill, Expect, Ready, Stop, Workload
 from onejob.system.findings import Finding, asked_in_vain, denied, left_out
 from onejob.system.host import HostInstance, host_instance
 from onejob.system.instance import Denial
 from onejob.system.qemu import QemuInstance, qemu_instance
 
 Where = Literal["host", "qemu"]
+# A workload's time limits are for a real processor; an emulated one takes many times as long.
+EMULATION_PATIENCE = 4.0
+PartT = TypeVar("PartT", Ready, Stop, Drill, Expect)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,20 @@ def load_embedded_workload(image: Image) -> Workload:
     return embedded_workload(image, load_profile(image.profile))
 
 
+def patient(workload: Workload) -> Workload:
+    """`workload` with every time limit as long as an emulated processor needs."""
+
+    def longer(part: PartT) -> PartT:
+        return part.model_copy(update={"within": part.within * EMULATION_PATIENCE})
+
+    drills = [
+        longer(drill).model_copy(update={"expect": longer(drill.expect)})
+        for drill in workload.drill
+    ]
+    changes = {"ready": longer(workload.ready), "stop": longer(workload.stop)}
+    return workload.model_copy(update={**changes, "drill": tuple(drills)})
+
+
 @dataclass
 class _Rehearsal:
     """One rehearsal while it runs; also the drills' Observer."""
@@ -127,6 +144,8 @@ class _Rehearsal:
         with qemu_instance(self.image, memory_mib=memory_mib) as guest:
             self.memory_mib = guest.memory_mib
             self.notes.append(f"{guest.accelerator.name}: {guest.accelerator.reason}")
+            if guest.accelerator.name == "tcg":
+                self.workload = patient(self.workload)
             yield guest
 
     def play(self, instance: HostInstance | QemuInstance) -> None:
