@@ -33,8 +33,9 @@ def demo(folder: Path) -> None:
     with progress() as shown:
         profile = _profile(folder, shown)
         host = _rehearse_on_host(profile, folder, shown)
-        print_report(host)
-        err.print(f"first success after {time.monotonic() - begun:.0f} s; now its own kernel")
+    print_report(host)
+    err.print(f"first success after {time.monotonic() - begun:.0f} s; now its own kernel")
+    with progress() as shown:
         image = _build(profile, folder / "nginx.onejob", True, shown)
         guest = rehearse(image, "qemu", shown, memory_mib=GUEST_MEMORY_MIB)
     print_report(guest)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from onejob.model.errors import OnejobError
 
+_BEGUN = time.monotonic()
 _PLAIN_STEP_S = 5.0  # without a terminal, a line at most this often
 
 out = Console(highlight=False)
@@ -48,7 +49,6 @@ class PlainProgress:
     """Progress without a terminal: a line for each stage, and for long steps every few seconds."""
 
     def __init__(self) -> None:
-        self._begun = time.monotonic()
         self._last = 0.0
 
     def stage(self, text: str) -> None:
@@ -63,7 +63,7 @@ class PlainProgress:
 
     def _print(self, text: str) -> None:
         self._last = time.monotonic()
-        seconds = self._last - self._begun
+        seconds = self._last - _BEGUN
         print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
 
 
