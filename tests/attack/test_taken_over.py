@@ -132,3 +132,17 @@ def test_flipped_byte_is_an_error(image: Image, tmp_path: Path) -> None:
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(OnejobError, match="block 2"):
         check_root(copy, image.manifest.verity)
+
+
+def test_a_changed_image_is_not_run_on_a_host(image: Image, tmp_path: Path) -> None:
+    """Neither with another root nor with another plan."""
+    folder = tmp_path / "changed.onejob"
+    shutil.copytree(image.folder, folder)
+    with (folder / "root.img").open("r+b") as file:
+        file.write(b"\0")
+    with pytest.raises(OnejobError, match="block 0"), host_instance(open_image(folder)):
+        pytest.fail("it ran")
+    plan = folder / "plan.json"
+    plan.write_text(plan.read_text().replace('"reason"', '"Reason"', 1))
+    with pytest.raises(OnejobError, match=r"plan\.json is not what the manifest says"):
+        open_image(folder)

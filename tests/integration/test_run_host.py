@@ -18,7 +18,7 @@ import pytest
 from onejob.base.progress import Quiet
 from onejob.drive.ready import wait_ready
 from onejob.drive.target import Exit
-from onejob.model.errors import LacksError, ServiceError
+from onejob.model.errors import InputError, LacksError
 from onejob.model.image import Image
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
@@ -117,12 +117,11 @@ def test_a_service_that_does_not_come_up_is_a_finding(program: Path, tmp_path: P
     assert "small: no such port" in report.findings[0].object
 
 
-def test_a_root_that_cannot_be_mounted_is_explained(program: Path, tmp_path: Path) -> None:
+def test_a_root_that_is_not_whole_is_refused(program: Path, tmp_path: Path) -> None:
     image = build_small(program, tmp_path / "small.onejob")
     image.root.write_bytes(b"\0" * image.root.stat().st_size)
-    with pytest.raises(ServiceError, match="was not started: its system ended"):  # noqa: SIM117
-        with host_instance(image):
-            pass
+    with pytest.raises(InputError, match=r"root\.img: .* is corrupted"), host_instance(image):
+        pytest.fail("it ran")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

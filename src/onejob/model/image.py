@@ -1,5 +1,6 @@
 """The Image: a folder ``NAME.onejob/`` with kernel, read-only root, plan, profile and manifest."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -86,6 +87,11 @@ class Image(Noun):
         return self.folder / PROFILE
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def open_image(folder: Path) -> Image:
     """Open `folder`; InputError where it is no image, or its parts do not fit together."""
     if not (folder / MANIFEST).is_file():
@@ -98,6 +104,10 @@ def open_image(folder: Path) -> Image:
         path = folder / content.name
         if not path.is_file() or path.is_symlink() or path.stat().st_size != content.size:
             raise InputError(f"image {folder}: {content.name} is missing or not whole")
+        # The root may be large and has hashes of its own: see dm-verity, check_root.
+        if content.name != ROOT and _sha256(path) != content.sha256:
+            hint = f"build it again: onejob build {PROFILE}"
+            raise InputError(f"image {folder}: {content.name} is not what the manifest says", hint)
     plan = load_json(folder / PLAN, Plan, "plan")
     if plan.name != manifest.name:
         raise InputError(f"image {folder}: plan of {plan.name!r}, manifest of {manifest.name!r}")

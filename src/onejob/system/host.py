@@ -17,6 +17,7 @@ from pathlib import Path
 
 from onejob.base.linux import need_root
 from onejob.base.process import end_group, find_tool
+from onejob.base.verity import check_root
 from onejob.drive.probe import Probe
 from onejob.model.image import Image
 from onejob.system.bundle import bundle_config, can_limit
@@ -56,6 +57,7 @@ def host_instance(
     LacksError where this host cannot, ServiceError where process 1 could not start the service.
     """
     need_root("running an image on this host")
+    check_root(image.root, image.manifest.verity)  # a guest's kernel does so block by block
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         network = None
