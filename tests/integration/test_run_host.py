@@ -245,5 +245,8 @@ def test_ctrl_c_leaves_nothing(image: Image, moment: str) -> None:
             if line.startswith(moment):
                 break
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that hangs must not take the whole session with it
     assert "KeyboardInterrupt" in errors

@@ -7,6 +7,7 @@ import select
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,7 +63,13 @@ class Recording:
 class Probe:
     """A running `onejob-probe record`; leaving the block ends it."""
 
-    def __init__(self, folder: Path, *command: str | Path, first_drill: str = "start") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *command: str | Path,
+        first_drill: str = "start",
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.output = folder / "recording.json"
         self.log = folder / "log"
         options = ["--output", str(self.output), "--first-drill", first_drill, "--"]
@@ -72,6 +79,7 @@ class Probe:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                pass_fds=pass_fds,
             )
         self.unread = b""
 

@@ -313,6 +313,18 @@ def test_a_signal_ends_all_and_writes(tmp_path: Path, number: signal.Signals) ->
     assert Recording(probe.output).lost() == {}
 
 
+def test_what_the_command_inherits_is_not_kept_by_the_probe(tmp_path: Path) -> None:
+    """Otherwise whoever holds the other end would not see that the command is gone."""
+    ours, theirs = os.pipe()
+    with Probe(tmp_path, "bash", "-c", f"echo word >&{theirs}", pass_fds=[theirs]) as probe:
+        os.close(theirs)
+        probe.expect("started")
+        with open(ours, "rb") as pipe:
+            assert pipe.read() == b"word\n"
+        assert probe.expect("exited") == {"status": 0}
+        probe.finish()
+
+
 def test_end_of_input_ends_all_and_writes(tmp_path: Path) -> None:
     with Probe(tmp_path, "sleep", "60") as probe:
         main = probe.expect("started")

@@ -1,6 +1,6 @@
 //! One recording from start to end: obeys standard input, signals and the death of the service.
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -42,11 +42,13 @@ struct Session {
 
 pub fn record(order: &Order) -> Result<(), Failure> {
     check_output(&order.output)?;
+    let passed_on = inherited_descriptors()?;
     let mut control = Control::start()?;
     let signals = take_signals()?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|error| Failure::system("cannot become a subreaper", error))?;
     let main = launch(&order.command, &mut control)?;
+    drop(passed_on);
     say(&json!({"started": main.as_raw()}));
     let drills = vec![order.first_drill.clone()];
     let mut session = Session { control, drills, main, input: Vec::new() };
@@ -71,6 +73,21 @@ fn check_output(output: &Path) -> Result<(), Failure> {
     }
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     unistd::access(folder.unwrap_or(Path::new(".")), AccessFlags::W_OK).map_err(refuse)
+}
+
+/// What whoever started us means for the command. Once it runs, our copies must go: the other end of
+/// a pipe or socket would not see the command's end.
+fn inherited_descriptors() -> Result<Vec<OwnedFd>, Failure> {
+    let failed = |error| Failure::system("cannot list /proc/self/fd", error);
+    let listing = std::fs::read_dir("/proc/self/fd").map_err(failed)?;
+    let names = listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let numbers: Vec<i32> = names.filter(|number| *number > 2).collect();
+    // The listing's own descriptor is closed by now.
+    // SAFETY: F_GETFD takes any number and changes nothing.
+    let is_open = |number: &i32| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0;
+    let open = numbers.into_iter().filter(is_open);
+    // SAFETY: this is the first thing that we do with descriptors beyond 2, so nobody here owns them.
+    Ok(open.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
 fn take_signals() -> Result<SignalFd, Failure> {

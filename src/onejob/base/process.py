@@ -1,9 +1,11 @@
 """Commands: run bounded, by argument list, ended as a group, never by name."""
 
+import math
 import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,16 +67,34 @@ def start_group(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Pope
 
 def end_group(process: subprocess.Popen[Any], grace: float = 0.0) -> None:
     """End the group of `process`: SIGTERM first where `grace` seconds are given, then SIGKILL."""
-    if grace and process.poll() is None:
+    if grace and process.returncode is None:
         signal_group(process, signal.SIGTERM)
-        try:
-            process.wait(grace)
-        except subprocess.TimeoutExpired:
-            pass
+        await_end(process, grace)
     signal_group(process, signal.SIGKILL)
-    process.wait()
+    await_end(process)
     for stream in (process.stdin, process.stdout, process.stderr):
         close_quietly(stream)
+
+
+def await_end(process: subprocess.Popen[Any], timeout: float = math.inf) -> None:
+    """Return when `process` has ended, or after `timeout` seconds: Popen.wait without its lock.
+
+    An interrupt that strikes inside Popen.poll, between its lock and its `try`, leaves that lock
+    taken: Popen.wait, called on the way out, would then wait for ever.
+    """
+    deadline = time.monotonic() + timeout
+    pause_s = 0.0005
+    while process.returncode is None and time.monotonic() < deadline:
+        try:
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:  # somebody else collected it, and knows how it ended
+            process.returncode = 0  # as Popen says then
+            return
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+        else:
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.02)
 
 
 def signal_group(process: subprocess.Popen[Any], number: int) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from onejob.base.linux import need_root
-from onejob.base.process import end_group, find_tool
+from onejob.base.process import await_end, end_group, find_tool
 from onejob.base.verity import check_root
 from onejob.drive.probe import Probe
 from onejob.model.image import Image
@@ -156,8 +156,7 @@ class Container:
         """End it at once if it still runs, and all that is left of it."""
         self._delete()
         if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_TIMEOUT_S)
+            await_end(self._process, END_TIMEOUT_S)
             end_group(self._process)
         if self._probe is not None:
             self._probe.close()

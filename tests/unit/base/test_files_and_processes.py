@@ -114,6 +114,14 @@ def test_a_group_is_ended_gently_first(tmp_path: Path) -> None:
     assert (tmp_path / "said").read_text() == "bye\n"
 
 
+def test_an_interrupt_inside_poll_does_not_make_the_end_hang() -> None:
+    """Popen.poll takes its lock before its `try`; whoever is interrupted there never gives it back."""
+    with start_group(["sleep", "100"]) as process:
+        process._waitpid_lock.acquire()  # type: ignore[attr-defined]
+        end_group(process, grace=0.1)
+    assert process.returncode == -15
+
+
 def test_a_tool_that_is_not_there_is_offered() -> None:
     with pytest.raises(LacksError, match="no-such-tool is not installed") as caught:
         find_tool("no-such-tool", "its-package")
