@@ -115,7 +115,7 @@ def test_a_group_is_ended_gently_first(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_inside_poll_does_not_make_the_end_hang() -> None:
-    """Popen.poll takes its lock before its `try`; whoever is interrupted there never gives it back."""
+    """Popen.poll takes its lock before its `try`; interrupted there, it keeps it."""
     with start_group(["sleep", "100"]) as process:
         process._waitpid_lock.acquire()  # type: ignore[attr-defined]
         end_group(process, grace=0.1)
