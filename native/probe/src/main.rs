@@ -3,6 +3,7 @@ mod calls;
 mod check;
 mod control;
 mod failure;
+mod gather;
 mod launch;
 mod layout;
 mod recording;

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::control::Control;
 use crate::failure::Failure;
+use crate::gather::gather;
 use crate::launch::launch;
 use crate::recording;
 use crate::say;
@@ -56,7 +57,9 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     let killed = session.control.kill_all(main, || reap(main));
     reap(main);
     session.control.stop();
-    served.and(recording::write(&session.control, &session.drills, &order.output))?;
+    let written = gather(&session.control, &session.drills)
+        .and_then(|recording| recording::write(&recording, &order.output));
+    served.and(written)?;
     killed?;
     say(&json!({"recorded": order.output.to_string_lossy()}));
     Ok(())

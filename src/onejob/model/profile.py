@@ -20,6 +20,7 @@ How = Literal[
     "read", "written", "appended", "executed", "mapped", "listed", "looked-up", "linked",
     "created", "renamed-from", "renamed-to", "removed", "changed", "bound", "connected", "missing",
 ]  # fmt: skip
+Id = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class MemoryAllocation(Noun):
@@ -73,15 +74,16 @@ class FileUse(Noun):
     """One path that the service asked for, as it asked for it, and what is there.
 
     `size` in bytes; `mode` the permission bits; `target` of a symbolic link; `needed` the ELF
-    closure's next step as resolved paths; `package` as ``name=version``.
+    closure's next step as resolved paths; `package` as ``name=version``; `named_by` says for a
+    static fact where the path was found (``/etc/nsswitch.conf: hosts``, ``dlopen in /lib/x.so``).
     """
 
     path: str
     kind: FileKind
     size: Count = 0
     mode: Annotated[int, Field(ge=0, le=0o7777)] = 0
-    uid: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    gid: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    uid: Id = 0
+    gid: Id = 0
     sha256: str = ""
     target: str = ""
     needed: tuple[str, ...] = ()
@@ -89,25 +91,171 @@ class FileUse(Noun):
     package: str = ""
     existed: bool = True
     uses: tuple[Use, ...] = ()
+    named_by: tuple[str, ...] = ()
     origin: Origin = "observed"
 
 
+class Relationship(Noun):
+    """`program` made a call through `library`, the object whose instruction it was, in one drill.
+
+    `components` of the kernel that answered: a file system (``ext4``, ``proc``), a socket family
+    (``socket:inet``), another kind of object (``pipe``, ``anon_inode``); empty where the call
+    concerns none.
+    """
+
+    program: str
+    library: str
+    call_name: str
+    drill: str
+    count: Count
+    components: tuple[str, ...] = ()
+
+
+class Traffic(Noun):
+    """What `program` did through descriptors to one object, by one call, in one drill.
+
+    `object` is a path, or a kind of nameless thing: ``socket:inet/stream``, ``pipe``,
+    ``anon_inode:[eventfd]``; `component` as in Relationship. `count` operations that succeeded
+    (syncs and locks too), `bytes` moved, `jumps` operations on a file that did not begin where the
+    one before them ended: random access.
+    """
+
+    program: str
+    call_name: str
+    drill: str
+    object: str
+    component: str
+    count: Count
+    bytes: Count = 0
+    jumps: Count = 0
+
+
+class Listener(Noun):
+    """A socket that `program` listened on; `queue_peak` is the most that waited for accept.
+
+    `address` as text, a path for a Unix socket.
+    """
+
+    program: str
+    drill: str
+    family: str
+    kind: str
+    address: str
+    port: Count = 0
+    backlog: Count = 0
+    queue_peak: Count = 0
+    accepted: Count = 0
+
+
+class CapabilityUse(Noun):
+    """How often the kernel asked whether `program` has a capability, and how often it had not."""
+
+    program: str
+    drill: str
+    name: str
+    count: Count
+    refused: Count = 0
+
+
+class Identity(Noun):
+    """A pair of effective ids that `program` made calls under, in one drill."""
+
+    program: str
+    drill: str
+    uid: Id
+    gid: Id
+    no_new_privs: bool = False
+
+
+class Start(Noun):
+    """How often `program` started a thread, forked a process, or became (exec) `child`."""
+
+    program: str
+    child: str
+    drill: str
+    how: Literal["thread", "fork", "exec"]
+    count: Count
+
+
+class ProgramPeak(Noun):
+    """Most at once of one program, in KiB and numbers; sizes are of its largest process."""
+
+    program: str
+    processes: Count = 0
+    threads: Count = 0
+    descriptors: Count = 0
+    resident_kib: Count = 0
+    heap_kib: Count = 0
+    anonymous_kib: Count = 0
+    mapped_file_kib: Count = 0
+    huge_page_kib: Count = 0
+
+
+class Scheduling(Noun):
+    """A scheduling policy, nice value and set of processors that threads of `program` had."""
+
+    program: str
+    policy: str
+    priority: Value = 0
+    nice: Value = 0
+    processors: str = ""
+
+
+class KernelInterface(Noun):
+    """A thing of the kernel's that `program` used.
+
+    `kind`: filesystem (mounted), netlink (a protocol), sysctl, proc, sys, device, module.
+    """
+
+    program: str
+    drill: str
+    kind: Literal["filesystem", "netlink", "sysctl", "proc", "sys", "device", "module"]
+    name: str
+    count: Count
+
+
+class ReachableCall(Noun):
+    """A call that the code of `object`, a program or library, contains; found without a run."""
+
+    object: str
+    call_name: str
+    reason: str = ""
+
+
 class ProgramAllocation(Noun):
-    """The memory recorder's counts for blocks of `block_size` bytes of one program."""
+    """The memory recorder's counts for blocks of `block_size` bytes of one program.
+
+    Of the `allocated`: `short_lived` were freed before the same thread allocated or freed 64 more
+    blocks, `process_long` still lived when their process ended, the rest lived for a phase;
+    `freed_elsewhere` by another thread than allocated them; `resized` came from realloc, `aligned`
+    from an aligned allocation.
+    """
 
     program: str
     block_size: Count
     peak: Count
     allocated: Count
     freed: Count
+    short_lived: Count = 0
+    process_long: Count = 0
+    freed_elsewhere: Count = 0
+    resized: Count = 0
+    aligned: Count = 0
+
+
+class UnrecordedMemory(Noun):
+    """A program whose allocations could not be counted, and why: it is not the same as none."""
+
+    program: str
+    reason: str
 
 
 class Account(Noun):
     """A user that the service asked to become or named, as the host defines it."""
 
     name: str
-    uid: Annotated[int, Field(ge=0, lt=2**32)]
-    gid: Annotated[int, Field(ge=0, lt=2**32)]
+    uid: Id
+    gid: Id
     home: str = "/"
 
 
@@ -115,16 +263,21 @@ class Group(Noun):
     """A group that the service asked to become or named."""
 
     name: str
-    gid: Annotated[int, Field(ge=0, lt=2**32)]
+    gid: Id
 
 
 class DrillRun(Noun):
-    """A drill that was run, and what it brought that was not known before it."""
+    """A drill that was run, and what it brought that was not known before it.
+
+    `rounds` times in all; the last `quiet_rounds` of them brought nothing new.
+    """
 
     name: str
     phase: Phase
     new_calls: Count = 0
     new_files: Count = 0
+    rounds: Count = 1
+    quiet_rounds: Count = 0
 
 
 class Package(Noun):
@@ -136,7 +289,11 @@ class Package(Noun):
 
 
 class Provenance(Noun):
-    """Where and how the profile was taken."""
+    """Where and how the profile was taken.
+
+    `partial` says what such a recording cannot know; empty where it is whole. `sources` are the
+    profiles that were merged into this one, or the files that were imported.
+    """
 
     onejob: str
     machine: str
@@ -144,6 +301,8 @@ class Provenance(Noun):
     libc: str
     distribution: str
     backend: Literal["ebpf", "ptrace", "import"]
+    partial: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class Profile(Noun):
@@ -170,6 +329,17 @@ class Profile(Noun):
     accounts: tuple[Account, ...] = ()
     groups: tuple[Group, ...] = ()
     packages: tuple[Package, ...] = ()
+    relationships: tuple[Relationship, ...] = ()
+    traffic: tuple[Traffic, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    capabilities: tuple[CapabilityUse, ...] = ()
+    identities: tuple[Identity, ...] = ()
+    starts: tuple[Start, ...] = ()
+    program_peaks: tuple[ProgramPeak, ...] = ()
+    scheduling: tuple[Scheduling, ...] = ()
+    kernel_interfaces: tuple[KernelInterface, ...] = ()
+    reachable_calls: tuple[ReachableCall, ...] = ()
+    unrecorded_memory: tuple[UnrecordedMemory, ...] = ()
 
     def file(self, path: str) -> FileUse | None:
         """What is known of `path`."""

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -75,6 +77,92 @@ class FileSeen(Noun):
         return call_name(self.nr)
 
 
+class ThroughSeen(Noun):
+    """Of a program's calls in a drill, those by an instruction of `object`, also a program id."""
+
+    program: Number
+    drill: Number
+    nr: Number
+    object: Number
+    count: Number
+
+
+class TrafficSeen(Noun):
+    """Operations of one call on one object; see onejob.model.profile.Traffic."""
+
+    program: Number
+    drill: Number
+    nr: Number
+    object: str
+    component: str
+    count: Number
+    bytes: Number = 0
+    jumps: Number = 0
+
+
+class ListenerSeen(Noun):
+    """A socket that was listened on."""
+
+    program: Number
+    drill: Number
+    family: Number
+    type: Number
+    address: str
+    port: Number = 0
+    backlog: Number = 0
+    queue_peak: Number = 0
+    accepted: Number = 0
+
+
+class CapabilitySeen(Noun):
+    """The kernel's question whether a program has a capability (linux/capability.h)."""
+
+    program: Number
+    drill: Number
+    capability: Annotated[int, Field(ge=0, lt=64)]
+    count: Number
+    refused: Number = 0
+
+
+class IdentitySeen(Noun):
+    """Effective ids that a program had."""
+
+    program: Number
+    drill: Number
+    uid: Number
+    gid: Number
+    no_new_privs: bool = False
+
+
+class StartSeen(Noun):
+    """A thread, process or program that a program started."""
+
+    program: Number
+    child: Number
+    drill: Number
+    how: Literal["thread", "fork", "exec"]
+    count: Number
+
+
+class InterfaceSeen(Noun):
+    """A file system that was mounted, or a module that the kernel asked for, by name."""
+
+    program: Number
+    drill: Number
+    kind: Literal["filesystem", "module"]
+    name: str
+    count: Number
+
+
+class ProgramPeakSeen(Noun):
+    """Most at once of one program."""
+
+    program: Number
+    processes: Number = 0
+    threads: Number = 0
+    descriptors: Number = 0
+
+
 class Peaks(Noun):
     """Most alive at once."""
 
@@ -88,7 +176,7 @@ class Peaks(Noun):
 class Recording(Noun):
     """Everything that the probe saw of one run."""
 
-    format: Literal[1]
+    format: Literal[2]
     backend: Literal["ebpf", "ptrace"]
     drills: tuple[str, ...]
     lost: dict[str, Number]
@@ -96,17 +184,41 @@ class Recording(Noun):
     calls: tuple[CallsSeen, ...]
     facts: tuple[FactSeen, ...]
     files: tuple[FileSeen, ...]
+    through: tuple[ThroughSeen, ...] = ()
+    traffic: tuple[TrafficSeen, ...] = ()
+    listeners: tuple[ListenerSeen, ...] = ()
+    capabilities: tuple[CapabilitySeen, ...] = ()
+    identities: tuple[IdentitySeen, ...] = ()
+    starts: tuple[StartSeen, ...] = ()
+    interfaces: tuple[InterfaceSeen, ...] = ()
     peaks: Peaks
+    program_peaks: tuple[ProgramPeakSeen, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         """Whatever a row refers to is there."""
         programs = {program.id for program in self.programs}
-        rows: tuple[CallsSeen | FactSeen | FileSeen, ...] = (*self.calls, *self.facts, *self.files)
-        for row in rows:
+        for row in self.rows():
             if row.program not in programs or row.drill >= len(self.drills):
                 raise ValueError(f"program {row.program} or drill {row.drill} is not in it")
+        others = {row.object for row in self.through} | {row.child for row in self.starts}
+        others |= {row.program for row in self.program_peaks}
+        if others - programs:
+            raise ValueError(f"program {min(others - programs)} is not in it")
         return self
+
+    def rows(self) -> "Iterator[Seen]":
+        """Everything that belongs to a program and a drill."""
+        yield from chain(
+            self.calls, self.facts, self.files, self.through, self.traffic, self.listeners,
+            self.capabilities, self.identities, self.starts, self.interfaces,
+        )  # fmt: skip
+
+
+Seen = (
+    CallsSeen | FactSeen | FileSeen | ThroughSeen | TrafficSeen | ListenerSeen | CapabilitySeen
+    | IdentitySeen | StartSeen | InterfaceSeen
+)  # fmt: skip
 
 
 def read_recording(path: Path) -> Recording:

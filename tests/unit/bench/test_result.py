@@ -92,7 +92,7 @@ def _recording(lost: dict[str, int], count: int) -> Recording:
     seen = CallsSeen(program=0, drill=0, nr=0, count=count)
     program = ProgramSeen(id=0, path="/x")
     return Recording(
-        format=1, backend="ebpf", drills=("start",), lost=lost, programs=(program,),
+        format=2, backend="ebpf", drills=("start",), lost=lost, programs=(program,),
         calls=(seen, seen), facts=(), files=(), peaks=Peaks(),
     )  # fmt: skip
 

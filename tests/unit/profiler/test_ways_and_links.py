@@ -216,7 +216,7 @@ def recording() -> dict[str, Any]:
     """As the contract of the probe gives it."""
     place = {"program": 0, "drill": 0}
     return {
-        "format": 1, "backend": "ebpf", "drills": ["start", "serve"], "lost": {"events": 0},
+        "format": 2, "backend": "ebpf", "drills": ["start", "serve"], "lost": {"events": 0},
         "programs": [{"id": 0, "path": "/bin/p"}],
         "calls": [
             {**place, "nr": 0, "count": 12, "errors": {"11": 3, "4": 1}},
@@ -264,7 +264,7 @@ def test_events_lost_are_all_counted(tmp_path: Path) -> None:
 
 Spoil = Callable[[dict[str, Any]], object]
 MALFORMED: dict[str, Spoil] = {
-    "other format": lambda r: r | {"format": 2},
+    "other format": lambda r: r | {"format": 1},
     "other backend": lambda r: r | {"backend": "guess"},
     "unknown key": lambda r: r | {"extra": 1},
     "no peaks": lambda r: {key: value for key, value in r.items() if key != "peaks"},
