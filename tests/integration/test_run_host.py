@@ -221,8 +221,10 @@ def test_a_taken_port_is_an_error_that_names_it(image: Image) -> None:
             run(image, "host", [Publish("127.0.0.1", port, PORT)], None, Quiet(), str)
 
 
+# A shell starts what it puts into the background with SIGINT ignored, and so may have started us.
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from onejob.base.progress import Quiet
 from onejob.model.image import open_image

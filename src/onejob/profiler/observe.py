@@ -6,11 +6,10 @@ profile as the service's. Both run the same drills in the same kind of sandbox.
 
 import os
 import select
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -25,6 +24,7 @@ from onejob.drive.target import Exit
 from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
+from onejob.profiler.namespace import is_orphan, kill_namespace, mount_namespace, processes_in
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
 from onejob.profiler.sandbox import sandbox_command
@@ -124,35 +124,12 @@ def started(
     namespace = ""
     try:
         select.select([ours], [], [], _START_TIMEOUT_S)  # end of file: exec closed the other end
-        with suppress(OSError):
-            namespace = os.readlink(f"/proc/{process.pid}/ns/mnt")
+        namespace = mount_namespace(process.pid)
         yield process
     finally:
         os.close(ours)
         end_group(process)
         kill_namespace(namespace)
-
-
-def kill_namespace(namespace: str) -> None:
-    """Kill every process in the mount namespace, however it left its parent."""
-    if namespace in ("", os.readlink("/proc/self/ns/mnt")):
-        return
-    while found := [pid for pid in _all_pids() if _mount_namespace(pid) == namespace]:
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)  # what has died meanwhile is in no namespace any more
-
-
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _mount_namespace(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:
-        return ""
 
 
 @contextmanager
@@ -171,14 +148,30 @@ def sandbox_words(workload: Workload, folder: Path) -> list[str]:
 
 def _drive(service: ProfiledService, pid: int, workload: Workload, progress: Progress) -> None:
     """Run all drills on a service that has begun as `pid`."""
+    namespace = mount_namespace(pid)
     with ExitStack() as stack:
         try:
             service.network = stack.enter_context(network_of(pid))
         except OSError as error:
             raise _died_at_once(service, workload) from error
-        progress.step("waiting until it is ready")
-        wait_ready(service, workload, time.monotonic())
-        run_drills(service, workload, _Narrator(service, workload, progress))
+        try:
+            progress.step("waiting until it is ready")
+            wait_ready(service, workload, time.monotonic())
+            run_drills(service, workload, _Narrator(service, workload, progress))
+        except ServiceError as error:
+            raise _with_daemon_hint(error, service, namespace) from error
+
+
+def _with_daemon_hint(
+    error: ServiceError, service: ProfiledService, namespace: str
+) -> ServiceError:
+    """`error`, explained where the command ended well because it had made itself a daemon."""
+    orphans = [pid for pid in processes_in(namespace) if is_orphan(pid)]
+    if service.exited() != Exit(0, None) or not orphans:
+        return error
+    number = "1 process of it goes" if len(orphans) == 1 else f"{len(orphans)} processes of it go"
+    what = f"{error.what}\nit became a daemon: {number} on without it"
+    return ServiceError(what, "start it in the foreground (often -D, -F, -f or --nodaemon)")
 
 
 def _died_at_once(service: ProfiledService, workload: Workload) -> ServiceError:

@@ -15,7 +15,8 @@ from onejob.base.progress import Quiet
 from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
 from onejob.model.workload import Workload
-from onejob.profiler.observe import kill_namespace, watch_calls
+from onejob.profiler.namespace import kill_namespace
+from onejob.profiler.observe import watch_calls
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.profile import run_folder
 from onejob.profiler.sandbox import sandbox_command

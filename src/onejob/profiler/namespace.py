@@ -1,0 +1,50 @@
+"""All processes of a watched service, found by their mount namespace, however they left home."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+def mount_namespace(pid: int) -> str:
+    """What identifies the mount namespace of `pid`; empty where it is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def processes_in(namespace: str) -> list[int]:
+    """The processes in a sandbox's namespace; none where it is our own, or empty."""
+    if namespace in ("", mount_namespace(os.getpid())):
+        return []
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if mount_namespace(pid) == namespace]
+
+
+def kill_namespace(namespace: str) -> None:
+    """Kill every process in the sandbox."""
+    while found := processes_in(namespace):
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)  # what has died meanwhile is in no namespace any more
+
+
+def is_orphan(pid: int) -> bool:
+    """Whether the parent of `pid` is outside of its sandbox, or only watches there (the probe)."""
+    parent = _parent_of(pid)
+    return parent not in (0, os.getpid()) and _is_outside(parent, pid)
+
+
+def _is_outside(parent: int, pid: int) -> bool:
+    return mount_namespace(parent) != mount_namespace(pid) or _parent_of(parent) == os.getpid()
+
+
+def _parent_of(pid: int) -> int:
+    """The parent of `pid` (proc(5), stat); 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
