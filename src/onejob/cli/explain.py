@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from onejob.cli.show import out, print_table
+from onejob.model.call_purposes import purpose_of
 from onejob.model.errors import InputError
 from onejob.model.image import Image, open_image
 from onejob.model.paths import resolve
@@ -13,39 +14,56 @@ from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.syscalls import call_number
+from onejob.report.overview import notes, overview
 
 
 def explain(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image folder.")],
+    subject: Annotated[Path, typer.Argument(metavar="IMAGE|PROFILE", help="What to ask.")],
     thing: Annotated[
-        str, typer.Argument(metavar="THING", help="A path, a system call or a kernel option.")
-    ],
+        str, typer.Argument(metavar="[THING]", help="A path, a system call or a kernel option.")
+    ] = "",
 ) -> None:
-    """Say why something is in an image, or why it is not.
+    """Say why something is in an image, or what a profile knows of it.
+
+    Without THING: what the service calls the kernel for, at a glance.
 
     \b
     Examples:
+      onejob explain nginx.profile.xml
+      onejob explain nginx.profile.xml epoll_wait
       onejob explain nginx.onejob /usr/lib/x86_64-linux-gnu/libpcre2-8.so.0
-      onejob explain nginx.onejob epoll_wait
       onejob explain nginx.onejob CONFIG_IPV6
     """
-    opened = open_image(image)
-    profile = load_profile(opened.profile)
+    image = open_image(subject) if subject.is_dir() else None
+    profile = load_profile(image.profile if image else subject)
+    plan = image.plan if image else None
     option = thing.removeprefix("CONFIG_")
-    if thing.startswith("/"):
-        _explain_path(opened.plan, profile, thing)
+    if not thing:
+        _explain_all(profile)
+    elif thing.startswith("/"):
+        _explain_path(plan, profile, thing)
     elif call_number(thing) is not None:
-        _explain_call(opened.plan, profile, thing)
-    elif thing.isupper() or option != thing:
-        _explain_option(opened, option)
+        _explain_call(plan, profile, thing)
+    elif image and (thing.isupper() or option != thing):
+        _explain_option(image, option)
     else:
         raise InputError(
             f"{thing!r} is no path, system call or kernel option",
-            "paths begin with /, options are written in capitals",
+            "paths begin with /; options are written in capitals, and only images have them",
         )
 
 
-def _explain_path(plan: Plan, profile: Profile, path: str) -> None:
+def _explain_all(profile: Profile) -> None:
+    for table in overview(profile):
+        print_table(*table)
+    for note in notes(profile):
+        out.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _explain_path(plan: Plan | None, profile: Profile, path: str) -> None:
+    if plan is None:
+        _print_seen(profile, path)
+        return
     planned = {file.path: file for file in plan.files}
     targets = {file.path: file.target for file in plan.files if file.kind == "symlink"}
     for step in resolve(path, targets):
@@ -54,6 +72,28 @@ def _explain_path(plan: Plan, profile: Profile, path: str) -> None:
         else:
             out.print(f"{step} is not in the image: {_why_absent(plan, profile.file(step), step)}",
                       markup=False, soft_wrap=True)  # fmt: skip
+
+
+def _print_seen(profile: Profile, path: str) -> None:
+    """What the profile alone knows of a path, links followed."""
+    targets = {file.path: file.target for file in profile.files if file.kind == "symlink"}
+    for step in resolve(path, targets):
+        seen = profile.file(step)
+        if seen is None:
+            out.print(f"{step}: nobody asked for it", markup=False, soft_wrap=True)
+            continue
+        what = f"{seen.kind} -> {seen.target}" if seen.target else seen.kind
+        out.print(f"{step}: {what} ({seen.origin})", markup=False, soft_wrap=True)
+        rows: list[tuple[str, str, str, str]] = []
+        rows += [(use.how, use.program, use.drill, str(use.count)) for use in seen.uses]
+        rows += [
+            (f"{row.call_name}, {row.bytes} bytes", row.program, row.drill, str(row.count))
+            for row in profile.traffic
+            if row.object == step
+        ]
+        rows += [("named", by, "", "") for by in seen.named_by]
+        if rows:
+            print_table("", ("use", "by", "drill", "times"), rows)
 
 
 def _print_file(file: PlannedFile) -> None:
@@ -80,16 +120,25 @@ def _why_absent(plan: Plan, seen: FileUse | None, path: str) -> str:
     return f"it is a {seen.kind}, which a root does not carry"
 
 
-def _explain_call(plan: Plan, profile: Profile, name: str) -> None:
-    decision = next((call for call in plan.calls if call.name == name), None)
-    verdict = f"allowed: {decision.reason}" if decision else "refused: nobody made it"
-    out.print(f"{name} ({call_number(name)}) is {verdict}", markup=False, soft_wrap=True)
+def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
+    said = f"{name} ({call_number(name)}, to {purpose_of(name)})"
+    if plan is not None:
+        decision = next((call for call in plan.calls if call.name == name), None)
+        verdict = f"allowed: {decision.reason}" if decision else "refused: nobody made it"
+        said = f"{name} ({call_number(name)}) is {verdict}"
+    out.print(said, markup=False, soft_wrap=True)
     order = [run.name for run in profile.drills]
     uses = [use for use in profile.calls if use.call_name == name]
     uses.sort(key=lambda use: order.index(use.drill) if use.drill in order else len(order))
     rows = [(u.program, u.phase, u.drill, str(u.count), str(u.failed)) for u in uses]
     if rows:
         print_table("", ("program", "phase", "drill", "times", "of these failed"), rows)
+    through = [r for r in profile.relationships if r.call_name == name]
+    if through:
+        ways = [
+            (r.program, r.library, ", ".join(r.components), r.drill, str(r.count)) for r in through
+        ]
+        print_table("", ("program", "through", "concerns", "drill", "times"), ways)
     arguments = sorted({a.values for a in profile.arguments if a.call_name == name})
     if arguments:
         shown = ", ".join(str(values) for values in arguments[:12])

@@ -197,6 +197,24 @@ def test_explain(image: Path, thing: str) -> None:
         assert words in done.stdout
 
 
+OF_A_PROFILE = {
+    "read": ("read (0, to read and write)", "serve"),
+    "/etc/missing.conf": ("/etc/missing.conf: missing (observed)", "missing"),
+    "/nowhere": ("/nowhere: nobody asked for it",),
+    "": ("keeper: what it calls the kernel for", "read and write", "network"),
+}
+
+
+@pytest.mark.parametrize("thing", OF_A_PROFILE)
+def test_explain_a_profile(tmp_path: Path, thing: str) -> None:
+    path = tmp_path / "keeper.profile.xml"
+    path.write_text(write_profile(small_world.profile()))
+    done = inside("explain", str(path), *([thing] if thing else []))
+    assert done.exit_code == 0, done.exception
+    for words in OF_A_PROFILE[thing]:
+        assert words in done.stdout
+
+
 def test_explain_nonsense(image: Path) -> None:
     done = inside("explain", str(image), "readd")
     assert isinstance(done.exception, InputError)
