@@ -1,5 +1,7 @@
 """Drives `onejob-probe record` from outside, and asks its recordings by the names of calls."""
 
+import ctypes
+import errno
 import json
 import os
 import re
@@ -7,7 +9,7 @@ import select
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from onejob.base.natives import native_path
 
 CALL_NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+SYS_BPF, BPF_PROG_GET_FD_BY_ID = 321, 13
 PATIENCE = 20  # seconds; only a hanging probe takes as long
 
 
@@ -69,17 +72,20 @@ class Probe:
         *command: str | Path,
         first_drill: str = "start",
         pass_fds: Sequence[int] = (),
+        log: Path | None = None,
+        new_session: bool = False,
     ) -> None:
         self.output = folder / "recording.json"
-        self.log = folder / "log"
+        self.log = log or folder / "log"
         options = ["--output", str(self.output), "--first-drill", first_drill, "--"]
-        with self.log.open("w") as log:
+        with self.log.open("w") as said:
             self.process = subprocess.Popen(
                 [str(native_path("onejob-probe")), "record", *options, *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=said,
                 pass_fds=pass_fds,
+                start_new_session=new_session,
             )
         self.unread = b""
 
@@ -148,6 +154,40 @@ def record(folder: Path, *command: str | Path, status: int = 0) -> Recording:
         recording = probe.finish()
     assert recording.lost() == {}
     return recording
+
+
+def compile_known(folder: Path) -> Path:
+    """The known workload."""
+    program = folder / "known"
+    options = ["-O1", "-Wall", "-Werror", "-pthread", "-o", str(program)]
+    source = Path(__file__).parent / "workload_known.c"
+    subprocess.run(["gcc", *options, str(source)], check=True, timeout=60)
+    return program
+
+
+def wait_until(true: Callable[[], object], otherwise: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.01)
+
+
+def bpf_programs_of(pid: int) -> set[int]:
+    """The ids of the eBPF programs that a process holds."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return {int(number) for text in texts for number in re.findall(r"prog_id:\t(\d+)", text)}
+
+
+def is_loaded(program: int) -> bool:
+    """Whether the kernel still has the eBPF program (bpf(2), BPF_PROG_GET_FD_BY_ID)."""
+    attributes = (ctypes.c_uint32 * 3)(program, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(SYS_BPF, BPF_PROG_GET_FD_BY_ID, attributes, 12)
+    if descriptor < 0:
+        assert ctypes.get_errno() == errno.ENOENT
+        return False
+    os.close(descriptor)
+    return True
 
 
 def is_running(pid: int) -> bool:

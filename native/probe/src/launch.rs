@@ -83,7 +83,6 @@ fn become_command(child: &Child) -> ! {
 }
 
 fn try_become_command(child: &Child) -> Result<Infallible, Errno> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?; // the terminal's Ctrl-C is the probe's
     let mut word = [0];
     if unistd::read(&child.go, &mut word)? == 0 {

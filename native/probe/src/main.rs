@@ -4,6 +4,7 @@ mod check;
 mod control;
 mod failure;
 mod gather;
+mod keeper;
 mod launch;
 mod layout;
 mod recording;
@@ -30,6 +31,8 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
         Standard input, one JSON object per line:
           {\"drill\": \"serve\"}   what follows belongs to this drill
           {\"finish\": true}     kill what is left, write FILE (so does its end)
+        Killed itself, it leaves COMMAND alone, and what was seen is in FILE
+        all the same, with `probe_killed` among what was lost.
 check   tells what this kernel allows, as JSON.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 eBPF unusable,

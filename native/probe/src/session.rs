@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::control::Control;
 use crate::failure::Failure;
 use crate::gather::gather;
+use crate::keeper::Keeper;
 use crate::launch::launch;
 use crate::recording;
 use crate::say;
@@ -36,6 +37,7 @@ enum Request {
 
 struct Session {
     control: Control,
+    keeper: Keeper,
     drills: Vec<String>,
     main: Pid,
     input: Vec<u8>,
@@ -45,6 +47,7 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     check_output(&order.output)?;
     let passed_on = inherited_descriptors()?;
     let mut control = Control::start()?;
+    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &|_| ())?;
     let signals = take_signals()?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|error| Failure::system("cannot become a subreaper", error))?;
@@ -52,13 +55,15 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     drop(passed_on);
     say(&json!({"started": main.as_raw()}));
     let drills = vec![order.first_drill.clone()];
-    let mut session = Session { control, drills, main, input: Vec::new() };
+    let mut session = Session { control, keeper, drills, main, input: Vec::new() };
     let served = session.serve(&signals);
     let killed = session.control.kill_all(main, || reap(main));
     reap(main);
+    session.keeper.detach();
     session.control.stop();
     let written = gather(&session.control, &session.drills)
         .and_then(|recording| recording::write(&recording, &order.output));
+    drop(session.keeper); // all is written: from here on there is nothing to save
     served.and(written)?;
     killed?;
     say(&json!({"recorded": order.output.to_string_lossy()}));
@@ -66,7 +71,7 @@ pub fn record(order: &Order) -> Result<(), Failure> {
 }
 
 /// Finds out before the service runs, not after, that the recording cannot be written.
-fn check_output(output: &Path) -> Result<(), Failure> {
+pub fn check_output(output: &Path) -> Result<(), Failure> {
     let refuse = |error: Errno| {
         let what = format!("cannot write {}: {}", output.display(), error.desc());
         Failure::new(what, "give --output in a folder that exists and may be written")
@@ -93,7 +98,7 @@ fn inherited_descriptors() -> Result<Vec<OwnedFd>, Failure> {
     Ok(open.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
-fn take_signals() -> Result<SignalFd, Failure> {
+pub fn take_signals() -> Result<SignalFd, Failure> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
     signals
         .thread_block()
@@ -186,6 +191,9 @@ impl Session {
     fn switch_drill(&mut self, name: String) -> Result<(), Failure> {
         let known = self.drills.iter().position(|drill| *drill == name);
         let index = known.unwrap_or(self.drills.len());
+        if known.is_none() {
+            self.keeper.note_drill(&name);
+        }
         self.control.switch_drill(index as u32)?;
         say(&json!({"drill": name}));
         if known.is_none() {

@@ -12,6 +12,7 @@ from onejob.base.natives import native_path
 from onejob.drive.probe import Probe
 from onejob.model.workload import Workload
 from onejob.profiler import observe
+from onejob.profiler.namespace import sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.profile import find_program, run_folder
 
@@ -50,7 +51,7 @@ def _sandboxed(
     log = folder / "output"
     with (
         log.open("wb") as output,
-        observe.started(words, command, environment, output) as process,
+        observe.started(words, command, environment, output) as (process, _sandbox),
         observe.network_of(process.pid) as network,
     ):
         exited = partial(observe.exit_of, process)
@@ -70,7 +71,11 @@ def probed(workload: Workload) -> Iterator[ProfiledService]:
                 prefix=[*observe.sandbox_words(workload, folder), "--"],
                 environment=observe.service_environment(workload),
             )
-            with probe, observe.network_of(probe.pid) as network:
+            with (
+                sandbox_of(probe.observer),
+                probe,
+                observe.network_of(probe.pid) as network,
+            ):
                 yield ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
 
 

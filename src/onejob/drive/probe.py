@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -12,13 +13,14 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from onejob.base.natives import native_path
-from onejob.base.process import end_group
+from onejob.base.process import await_end, end_group, signal_group
 from onejob.drive.target import Exit
 from onejob.model.errors import LacksError, OnejobError, ServiceError
 
 START_TIMEOUT_S = 30.0  # loading the eBPF programs on a slow, busy machine
 DRILL_TIMEOUT_S = 10.0
 FINISH_TIMEOUT_S = 60.0
+SAVE_TIMEOUT_S = 10.0  # a killed probe's keeper writes the recording
 
 _END = {"error": "onejob-probe ended without a word"}
 
@@ -27,7 +29,8 @@ class Probe:
     """A command that runs under the probe; use it as a context manager, or call close().
 
     `output` is where the command's stdout and stderr go (a descriptor); `prefix` is put before
-    the probe itself, e.g. to enter a namespace first.
+    the probe itself, e.g. to enter a namespace first. `pid` is the command's, `observer`
+    the probe's own.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Probe:
             pass_fds=pass_fds,
             start_new_session=True,
         )
+        self.observer = self._process.pid
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
         self.pid = self._await_started()
@@ -81,8 +85,12 @@ class Probe:
     def exited(self) -> Exit | None:
         """How the command's main process ended; None while it runs."""
         if self._exit is None and self._process.poll() is not None:
-            self._thread.join(1.0)
-            return self._exit or Exit(None, 9)
+            self._thread.join(SAVE_TIMEOUT_S)
+            if self._exit is None:
+                raise ServiceError(
+                    f"the observer, onejob-probe, ended with status {self._process.returncode}",
+                    f"what it saw until then is in {self._recording}",
+                )
         return self._exit
 
     def finish(self) -> Path:
@@ -93,10 +101,18 @@ class Probe:
         return self._recording
 
     def close(self) -> None:
-        """End the probe, which ends the command; SIGKILL only where it takes too long."""
+        """End the probe, which ends the command; SIGKILL only where it takes too long.
+
+        A probe that was killed leaves the command running; its keeper saves what was seen, and
+        holds the other end of our pipe until it has.
+        """
         self._close_stdin()
-        end_group(self._process, grace=5.0)
-        self._thread.join(1.0)
+        if self._process.returncode is None:
+            signal_group(self._process, signal.SIGTERM)
+            await_end(self._process, 5.0)
+        signal_group(self._process, signal.SIGKILL)
+        self._thread.join(SAVE_TIMEOUT_S)
+        end_group(self._process)
 
     def _await_started(self) -> int:
         try:

@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -30,6 +31,16 @@ def kill_namespace(namespace: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)  # what has died meanwhile is in no namespace any more
+
+
+@contextmanager
+def sandbox_of(pid: int) -> Iterator[str]:
+    """The namespace that `pid` has entered; at the end, nothing runs in it any more."""
+    namespace = mount_namespace(pid)
+    try:
+        yield namespace
+    finally:
+        kill_namespace(namespace)
 
 
 def is_orphan(pid: int) -> bool:

@@ -24,7 +24,7 @@ from onejob.drive.target import Exit
 from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
-from onejob.profiler.namespace import is_orphan, kill_namespace, mount_namespace, processes_in
+from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
 from onejob.profiler.sandbox import sandbox_command
@@ -62,9 +62,10 @@ def watch_calls(
     log = folder / "output"
     with log.open("wb") as output:
         probe = _start_probe(workload, command, folder, output)
-        with probe:
+        # A probe that is killed leaves the service running: then the sandbox is emptied without it.
+        with sandbox_of(probe.observer) as sandbox, probe:
             service = ProfiledService(probe.pid, None, probe.exited, probe.begin_drill, log)
-            _drive(service, probe.pid, workload, progress)
+            _drive(service, probe.pid, sandbox, workload, progress)
             recording = read_recording(probe.finish())
     return recording, service.peak_resident_kib
 
@@ -97,19 +98,19 @@ def watch_memory(
     log = folder / "output"
     with (
         log.open("wb") as output,
-        started(words, command, service_environment(workload), output) as process,
+        started(words, command, service_environment(workload), output) as (process, sandbox),
     ):
         exited = partial(exit_of, process)
         service = ProfiledService(process.pid, None, exited, lambda _drill: None, log)
-        _drive(service, process.pid, workload, progress)
+        _drive(service, process.pid, sandbox, workload, progress)
     return merge_allocations(read_allocations(recordings))
 
 
 @contextmanager
 def started(
     sandbox: list[str], command: list[str], environment: Mapping[str, str], output: IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` in its sandbox, as soon as it has begun; at the end all of it is gone."""
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`command` as soon as it has begun, and its sandbox; at the end all of that is gone."""
     ours, theirs = os.pipe()
     process = subprocess.Popen(
         [*sandbox, "--tell", str(theirs), "--", *command],
@@ -121,15 +122,22 @@ def started(
         start_new_session=True,
     )
     os.close(theirs)
-    namespace = ""
+    sandbox = ""
     try:
-        select.select([ours], [], [], _START_TIMEOUT_S)  # end of file: exec closed the other end
-        namespace = mount_namespace(process.pid)
-        yield process
+        sandbox = _read_told(ours)
+        yield process, sandbox
     finally:
         os.close(ours)
         end_group(process)
-        kill_namespace(namespace)
+        kill_namespace(sandbox)
+
+
+def _read_told(pipe: int) -> str:
+    """The namespace that the sandbox tells of; its end of the pipe is closed by the exec."""
+    told = b""
+    while select.select([pipe], [], [], _START_TIMEOUT_S)[0] and (chunk := os.read(pipe, 256)):
+        told += chunk
+    return told.decode()
 
 
 @contextmanager
@@ -146,27 +154,26 @@ def sandbox_words(workload: Workload, folder: Path) -> list[str]:
     return sandbox_command(folder, workload.network == "private", workload.directory)
 
 
-def _drive(service: ProfiledService, pid: int, workload: Workload, progress: Progress) -> None:
-    """Run all drills on a service that has begun as `pid`."""
-    namespace = mount_namespace(pid)
+def _drive(
+    service: ProfiledService, pid: int, sandbox: str, workload: Workload, progress: Progress
+) -> None:
+    """Run all drills on a service that has begun as `pid` in `sandbox`."""
     with ExitStack() as stack:
         try:
-            service.network = stack.enter_context(network_of(pid))
-        except OSError as error:
-            raise _died_at_once(service, workload) from error
-        try:
+            try:
+                service.network = stack.enter_context(network_of(pid))
+            except OSError as error:
+                raise _died_at_once(service, workload) from error
             progress.step("waiting until it is ready")
             wait_ready(service, workload, time.monotonic())
             run_drills(service, workload, _Narrator(service, workload, progress))
         except ServiceError as error:
-            raise _with_daemon_hint(error, service, namespace) from error
+            raise _with_daemon_hint(error, service, sandbox) from error
 
 
-def _with_daemon_hint(
-    error: ServiceError, service: ProfiledService, namespace: str
-) -> ServiceError:
+def _with_daemon_hint(error: ServiceError, service: ProfiledService, sandbox: str) -> ServiceError:
     """`error`, explained where the command ended well because it had made itself a daemon."""
-    orphans = [pid for pid in processes_in(namespace) if is_orphan(pid)]
+    orphans = [pid for pid in processes_in(sandbox) if is_orphan(pid)]
     if service.exited() != Exit(0, None) or not orphans:
         return error
     number = "1 process of it goes" if len(orphans) == 1 else f"{len(orphans)} processes of it go"

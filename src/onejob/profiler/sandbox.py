@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--directory", default="/")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument(
-        "--tell", type=int, help="descriptor that closes when the command has begun"
+        "--tell", type=int, help="descriptor for the mount namespace; it closes at the exec"
     )
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -149,6 +149,7 @@ def main() -> None:
         enter(options.folder, options.private_network)
         os.chdir(options.directory)
         if options.tell is not None:
+            os.write(options.tell, os.readlink("/proc/self/ns/mnt").encode())
             os.set_inheritable(options.tell, False)
         _become(options.command, options.set)
     except OSError as error:
