@@ -44,13 +44,20 @@ def sandbox_of(pid: int) -> Iterator[str]:
 
 
 def is_orphan(pid: int) -> bool:
-    """Whether the parent of `pid` is outside of its sandbox, or only watches there (the probe)."""
-    parent = _parent_of(pid)
-    return parent not in (0, os.getpid()) and _is_outside(parent, pid)
+    """Whether `pid`, in a sandbox, is of the service and has lost its parent there."""
+    return not _is_observer(pid) and not _is_of_service(_parent_of(pid), pid)
 
 
-def _is_outside(parent: int, pid: int) -> bool:
-    return mount_namespace(parent) != mount_namespace(pid) or _parent_of(parent) == os.getpid()
+def _is_of_service(parent: int, pid: int) -> bool:
+    return mount_namespace(parent) == mount_namespace(pid) and not _is_observer(parent)
+
+
+def _is_observer(pid: int) -> bool:
+    """Whether `pid` is the probe, or the keeper of its maps."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "onejob-probe"
+    except OSError:
+        return False
 
 
 def _parent_of(pid: int) -> int:

@@ -122,14 +122,14 @@ def started(
         start_new_session=True,
     )
     os.close(theirs)
-    sandbox = ""
+    namespace = ""
     try:
-        sandbox = _read_told(ours)
-        yield process, sandbox
+        namespace = _read_told(ours)
+        yield process, namespace
     finally:
         os.close(ours)
         end_group(process)
-        kill_namespace(sandbox)
+        kill_namespace(namespace)
 
 
 def _read_told(pipe: int) -> str:
