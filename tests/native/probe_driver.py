@@ -74,10 +74,12 @@ class Probe:
         pass_fds: Sequence[int] = (),
         log: Path | None = None,
         new_session: bool = False,
+        user: str = "",
     ) -> None:
         self.output = folder / "recording.json"
         self.log = log or folder / "log"
-        options = ["--output", str(self.output), "--first-drill", first_drill, "--"]
+        options = ["--output", str(self.output), "--first-drill", first_drill]
+        options += [*(["--user", user] if user else []), "--"]
         with self.log.open("w") as said:
             self.process = subprocess.Popen(
                 [str(native_path("onejob-probe")), "record", *options, *map(str, command)],

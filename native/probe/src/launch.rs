@@ -1,6 +1,6 @@
 //! Starts the command: it waits until it is watched, then becomes the command.
 use std::convert::Infallible;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -10,14 +10,47 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::waitpid;
-use nix::unistd::{self, ForkResult, Pid};
+use nix::unistd::{self, ForkResult, Gid, Pid, Uid};
 
 use crate::control::{Control, open_pidfd};
 use crate::failure::Failure;
 
+/// What the command is from its start; the probe itself stays what it is.
+pub struct Identity {
+    user: Uid,
+    group: Gid,
+    groups: Vec<Gid>,
+}
+
+impl Identity {
+    /// Reads `UID:GID:GROUP,GROUP...`; there may be no groups.
+    pub fn parse(text: &OsStr) -> Result<Identity, Failure> {
+        let parts: Option<Vec<&str>> = text.to_str().map(|text| text.split(':').collect());
+        let read = match parts.as_deref() {
+            Some([user, group, groups]) => (|| {
+                let groups = groups.split(',').filter(|word| !word.is_empty());
+                Some(Identity {
+                    user: Uid::from_raw(user.parse().ok()?),
+                    group: Gid::from_raw(group.parse().ok()?),
+                    groups: groups.map(|word| word.parse().ok().map(Gid::from_raw)).collect::<Option<_>>()?,
+                })
+            })(),
+            _ => None,
+        };
+        read.ok_or_else(|| Failure::usage("--user needs UID:GID:GROUPS, all of them numbers"))
+    }
+
+    fn take(&self) -> Result<(), Errno> {
+        unistd::setgroups(&self.groups)?;
+        unistd::setresgid(self.group, self.group, self.group)?;
+        unistd::setresuid(self.user, self.user, self.user)
+    }
+}
+
 /// What the child does before exec must not allocate, so all is made before.
-struct Child {
+struct Child<'a> {
     arguments: Vec<CString>,
+    identity: Option<&'a Identity>,
     nothing: File,
     go: OwnedFd,
     report: OwnedFd,
@@ -33,12 +66,16 @@ fn to_arguments(command: &[OsString]) -> Result<Vec<CString>, Failure> {
 }
 
 /// Starts `command` under watch. Returns once its exec has succeeded.
-pub fn launch(command: &[OsString], control: &mut Control) -> Result<Pid, Failure> {
+pub fn launch(
+    command: &[OsString],
+    identity: Option<&Identity>,
+    control: &mut Control,
+) -> Result<Pid, Failure> {
     let nothing = File::open("/dev/null");
     let nothing = nothing.map_err(|error| Failure::system("cannot open /dev/null", error))?;
     let (go, start) = pipe()?;
     let (outcome, report) = pipe()?;
-    let child = Child { arguments: to_arguments(command)?, nothing, go, report };
+    let child = Child { arguments: to_arguments(command)?, identity, nothing, go, report };
     // SAFETY: this process has one thread, so the child may do what any process may.
     let fork = unsafe { unistd::fork() }.map_err(|error| Failure::system("fork", error))?;
     let pid = match fork {
@@ -83,6 +120,9 @@ fn become_command(child: &Child) -> ! {
 }
 
 fn try_become_command(child: &Child) -> Result<Infallible, Errno> {
+    if let Some(identity) = child.identity {
+        identity.take()?;
+    }
     unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?; // the terminal's Ctrl-C is the probe's
     let mut word = [0];
     if unistd::read(&child.go, &mut word)? == 0 {

@@ -18,13 +18,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use failure::Failure;
+use launch::Identity;
 use session::Order;
 
 const HELP: &str = "\
 Watches a program and its descendants by eBPF: system calls, files, peaks.
 
 Usage:
-  onejob-probe record --output FILE [--first-drill NAME] -- COMMAND [ARG...]
+  onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS]
+                      -- COMMAND [ARG...]
   onejob-probe check
 
 record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
@@ -33,6 +35,7 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
           {\"finish\": true}     kill what is left, write FILE (so does its end)
         Killed itself, it leaves COMMAND alone, and what was seen is in FILE
         all the same, with `probe_killed` among what was lost.
+        --user: what COMMAND is from the start; GROUPS are numbers with commas.
 check   tells what this kernel allows, as JSON.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 eBPF unusable,
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
 
 fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
-    let (mut output, mut first_drill) = (None, "start".to_string());
+    let (mut output, mut first_drill, mut identity) = (None, "start".to_string(), None);
     loop {
         let word = words.next().ok_or_else(|| Failure::usage("no `-- COMMAND` to record"))?;
         let mut value = |name: &str| {
@@ -83,6 +86,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
                     .into_string()
                     .map_err(|_| Failure::usage("the name of the first drill is not UTF-8"))?;
             }
+            Some("--user") => identity = Some(Identity::parse(&value("--user")?)?),
             Some("--") => break,
             _ => return Err(Failure::usage(&format!("unknown option {}", word.to_string_lossy()))),
         }
@@ -92,5 +96,5 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
         return Err(Failure::usage("no command after `--`"));
     }
     let output = output.ok_or_else(|| Failure::usage("no --output FILE"))?;
-    Ok(Order { output, first_drill, command })
+    Ok(Order { output, first_drill, identity, command })
 }

@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::failure::Failure;
 use crate::gather::gather;
 use crate::keeper::Keeper;
-use crate::launch::launch;
+use crate::launch::{Identity, launch};
 use crate::recording;
 use crate::say;
 
@@ -24,6 +24,7 @@ use crate::say;
 pub struct Order {
     pub output: PathBuf,
     pub first_drill: String,
+    pub identity: Option<Identity>,
     pub command: Vec<OsString>,
 }
 
@@ -51,7 +52,7 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     let signals = take_signals()?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|error| Failure::system("cannot become a subreaper", error))?;
-    let main = launch(&order.command, &mut control)?;
+    let main = launch(&order.command, order.identity.as_ref(), &mut control)?;
     drop(passed_on);
     say(&json!({"started": main.as_raw()}));
     let drills = vec![order.first_drill.clone()];

@@ -20,7 +20,7 @@ from onejob.model.errors import RehearsalError
 from onejob.model.image import Image
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import write_profile
-from onejob.model.workload import load_workload
+from onejob.model.workload import load_workload, workload_text
 from onejob.profiler.profile import take_profile
 from onejob.system.rehearse import RehearsalReport, rehearse
 
@@ -47,7 +47,7 @@ def demo(folder: Path) -> None:
 
 def _profile(folder: Path, shown: Progress) -> Profile:
     path = data_path("services") / "nginx" / "workload.toml"
-    profile = take_profile(load_workload(path), path.read_text(), shown)
+    profile = take_profile(load_workload(path), workload_text(path), shown)
     (folder / "nginx.profile.xml").write_text(write_profile(profile))
     return profile
 

@@ -9,7 +9,7 @@ from onejob.base.files import write_atomically
 from onejob.cli.show import out, print_table, progress
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import write_profile
-from onejob.model.workload import load_workload
+from onejob.model.workload import load_workload, workload_text
 from onejob.profiler.profile import take_profile
 
 
@@ -32,7 +32,7 @@ def profile(
     loaded = load_workload(workload)
     target = output or Path(f"{loaded.name}.profile.xml")
     with progress() as shown:
-        taken = take_profile(loaded, workload.read_text(), shown)
+        taken = take_profile(loaded, workload_text(workload), shown)
         write_atomically(target, write_profile(taken).encode())
     _print_summary(taken)
     out.print(f"{target} written; next: onejob build {target}", markup=False, soft_wrap=True)

@@ -5,29 +5,23 @@
 """
 
 import http.client
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from onejob.drive.commands import Ran, run_outside
-from onejob.drive.effects import Effects, StepFailedError, await_held, fresh_nonce, ports_in_use
+from onejob.drive.effects import Effects, await_held, fresh_nonce, ports_in_use
+from onejob.drive.judged import Runner, StepFailedError
 from onejob.drive.ready import with_output
 from onejob.drive.target import Target
 from onejob.drive.web import HeldRequest, begin_request
 from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.profile import Phase
-from onejob.model.workload import SIGNALS, Command, Drill, Workload, fill
+from onejob.model.workload import SIGNALS, Drill, Workload, fill
 
 POLL_S = 0.01
 REQUEST_TIMEOUT_S = 10.0
 HELD_S = 0.25
-
-# What load generators say of themselves: wrk, redis-benchmark, ab.
-_REQUESTS = re.compile(
-    r"^\s*(\d+) requests (?:in|completed in) |^Complete requests:\s+(\d+)", re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class _Run:
 
     def __init__(self, target: Target, workload: Workload, drill: Drill) -> None:
         self._target, self._workload, self._drill = target, workload, drill
-        self._addresses = {port: target.address(port) for port in workload.ports}
+        self._runner = Runner(target, workload)
         self._nonce = fresh_nonce()
         self._held: HeldRequest | None = None
         self.requests = 0
@@ -95,7 +89,7 @@ class _Run:
     def all_steps(self) -> None:
         """The drill from beginning to end; ServiceError at the first step that fails."""
         self._step("begin", self._begin)
-        effects = Effects(self._target, self._drill.expect, self._addresses)
+        effects = Effects(self._target, self._drill.expect, self._runner, self._nonce)
         self._step("in_flight begins", self._begin_in_flight)
         self._step("inside", self._inside)
         self._step("signal", self._signal)
@@ -141,7 +135,7 @@ class _Run:
     def _begin_in_flight(self) -> None:
         if self._drill.in_flight is None:
             return
-        url = fill(self._drill.in_flight.http, self._addresses, self._nonce)
+        url = fill(self._drill.in_flight.http, self._runner.addresses, self._nonce)
         self._held = begin_request(self._target.network, url, REQUEST_TIMEOUT_S)
         await_held(self._held, self._target.network)
 
@@ -160,12 +154,8 @@ class _Run:
             self._target.send_signal(SIGNALS[name])
 
     def _commands(self) -> None:
-        deadline = time.monotonic() + self._drill.within
-        for command in self._drill.run:
-            argv = [fill(word, self._addresses, self._nonce) for word in command.command]
-            left = max(deadline - time.monotonic(), 0.05)
-            ran = run_outside(argv, self._target.network, left, self._workload.packages)
-            self._add(check_ran(command, argv, ran, self._drill.within))
+        drill = self._drill
+        self._add(self._runner.run_all(drill.run, self._nonce, drill.within))
 
     def _complete_in_flight(self) -> None:
         wanted = self._drill.in_flight
@@ -204,34 +194,8 @@ class _Run:
             raise StepFailedError(f"{self._workload.name} to go on", f"it ended with {ended}")
 
 
-def check_ran(command: Command, argv: list[str], ran: Ran, within: float) -> int:
-    """The number of requests that a command says were answered; StepFailedError where it failed."""
-    shown = " ".join(argv)
-    if ran.status is None:
-        raise StepFailedError(f"{shown!r} to end within {within:g} s", "it did not")
-    if ran.status != command.status:
-        came = f"it was {ran.status}\n{_last_lines(ran.errors or ran.output)}".rstrip()
-        raise StepFailedError(f"exit status {command.status} of {shown!r}", came)
-    if command.prints is not None and ran.output.strip() != command.prints:
-        came = f"it printed {_shorten(ran.output.strip())!r}"
-        raise StepFailedError(f"{shown!r} to print {command.prints!r}", came)
-    counts = [int(first or second) for first, second in _REQUESTS.findall(ran.output)]
-    if counts and not sum(counts):
-        # wrk ends with status 0 even when nothing was answered.
-        raise StepFailedError(f"{shown!r} to have requests answered", "it says there were 0")
-    return sum(counts)
-
-
 def describe(error: Exception) -> str:
     """A socket or HTTP error in words."""
     if isinstance(error, http.client.IncompleteRead):
         return "the answer broke off"
     return str(error) or type(error).__name__
-
-
-def _last_lines(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-6:])
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "..."

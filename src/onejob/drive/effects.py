@@ -7,24 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onejob.base.linux import in_network
+from onejob.drive.judged import Runner, StepFailedError
 from onejob.drive.target import Process, Target
 from onejob.drive.web import HeldRequest, ask, open_socket, split_url
 from onejob.model.workload import Expect, FileCheck, fill
 
 POLL_S = 0.02
 REQUEST_TIMEOUT_S = 5.0
+SHORTEST_RUN_S = 1.0  # a command that is begun just before time is over
 TAKEN_WITHIN_S = 2.0
 TAKEN_BLINDLY_S = 0.3  # where the service's side cannot be seen: a guest accepts in far less
 
 _ESTABLISHED = "01"
-
-
-class StepFailedError(Exception):
-    """A step of a drill did not do what it must."""
-
-    def __init__(self, expected: str, came: str) -> None:
-        super().__init__(f"expected {expected}; {came}")
-        self.expected, self.came = expected, came
 
 
 def fresh_nonce() -> str:
@@ -35,8 +29,8 @@ def fresh_nonce() -> str:
 class Effects:
     """What one drill must bring about; made before the drill acts, to know how it was."""
 
-    def __init__(self, target: Target, expect: Expect, addresses: dict[int, str]) -> None:
-        self._target, self._expect, self._addresses = target, expect, addresses
+    def __init__(self, target: Target, expect: Expect, runner: Runner, nonce: str) -> None:
+        self._target, self._expect, self._runner, self._nonce = target, expect, runner, nonce
         self._before = target.processes() if expect.workers else ()
 
     def await_all(self) -> int:
@@ -44,9 +38,12 @@ class Effects:
         deadline = time.monotonic() + self._expect.within
         requests = 0
         while True:
-            nonce = fresh_nonce()
+            # Only a request that carries it anew can be told from the one before.
+            nonce = fresh_nonce() if self._expect.request else self._nonce
             try:
                 requests += self._ask(nonce)
+                left = max(deadline - time.monotonic(), SHORTEST_RUN_S)
+                requests += self._runner.run_all(self._expect.run, nonce, left)
                 self._look(nonce)
                 return requests
             except StepFailedError as failure:
@@ -58,7 +55,7 @@ class Effects:
     def _ask(self, nonce: str) -> int:
         if self._expect.request is None:
             return 0
-        url = fill(self._expect.request, self._addresses, nonce)
+        url = fill(self._expect.request, self._runner.addresses, nonce)
         expected = f"an answer below 500 from {url}"
         try:
             answer = ask(self._target.network, url, REQUEST_TIMEOUT_S)
@@ -83,7 +80,7 @@ class Effects:
         for text, wanted in ((check.contains, True), (check.lacks, False)):
             if text is None:
                 continue
-            found = self._target.contains(path, fill(text, self._addresses, nonce))
+            found = self._target.contains(path, fill(text, self._runner.addresses, nonce))
             if found != wanted:
                 expected = f"{path} to {'contain' if wanted else 'lack'} {text!r}"
                 there = "" if self._target.exists(path) else " (there is no such file)"
@@ -93,7 +90,11 @@ class Effects:
 
 
 def check_workers(wanted: str, before: Sequence[Process], now: Sequence[Process]) -> None:
-    """StepFailedError unless the main process's children are all new ("renewed"), or the same."""
+    """StepFailedError unless the main process's children are as `wanted` says.
+
+    "renewed": as many as before and all new; "replaced": all new, in a pool whose size changes;
+    "same": none has gone or come.
+    """
     if not before or not now or _identity(before[0]) != _identity(now[0]):
         raise StepFailedError("the main process to be the same", "it is another or gone")
     old, new = _workers(before), _workers(now)
@@ -102,8 +103,9 @@ def check_workers(wanted: str, before: Sequence[Process], now: Sequence[Process]
             raise StepFailedError(f"the same workers {_pids(old)}", f"they are {_pids(new)}")
     elif not old:
         raise StepFailedError("workers to be renewed", "there were none before")
-    elif old & new or len(new) != len(old):
-        expected = f"workers {_pids(old)} to be replaced by as many new ones"
+    elif old & new or not new or (wanted == "renewed" and len(new) != len(old)):
+        number = "as many new ones" if wanted == "renewed" else "new ones"
+        expected = f"workers {_pids(old)} to be replaced by {number}"
         raise StepFailedError(expected, f"they are {_pids(new)}")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from onejob.base.accounts import ROOT, Identity
 from onejob.base.natives import native_path
 from onejob.base.process import await_end, end_group, signal_group
 from onejob.drive.target import Exit
@@ -29,8 +30,8 @@ class Probe:
     """A command that runs under the probe; use it as a context manager, or call close().
 
     `output` is where the command's stdout and stderr go (a descriptor); `prefix` is put before
-    the probe itself, e.g. to enter a namespace first. `pid` is the command's, `observer`
-    the probe's own.
+    the probe itself, e.g. to enter a namespace first. `identity` is the command's, not the probe's.
+    `pid` is the command's, `observer` the probe's own.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Probe:
         prefix: Sequence[str] = (),
         directory: str = "/",
         environment: dict[str, str] | None = None,
+        identity: Identity = ROOT,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self._recording = recording
@@ -50,7 +52,8 @@ class Probe:
         self.started_at = 0.0  # time.monotonic(), when the command's exec had succeeded
         self._replies: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         words = [*prefix, str(native_path("onejob-probe")), "record"]
-        words += ["--output", str(recording), "--first-drill", first_drill, "--", *command]
+        words += ["--output", str(recording), "--first-drill", first_drill]
+        words += [*(["--user", identity.text()] if identity != ROOT else []), "--", *command]
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,

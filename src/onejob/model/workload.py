@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from onejob.model.noun import Noun
-from onejob.model.tomlfile import load_toml
+from onejob.model.errors import InputError
+from onejob.model.noun import Noun, read_text
+from onejob.model.tomlfile import parse_toml
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 SIGNALS = {
@@ -21,6 +22,7 @@ SIGNALS = {
 # What the kernel takes: a string ends at its first NUL.
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 VariableName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]
+AccountName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")]
 Argv = Annotated[tuple[Text, ...], Field(min_length=1)]
 SignalName = Literal[
     "HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH", "PWR"
@@ -29,6 +31,8 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _VARIABLE = re.compile(r"(?<!%)\{([a-z_]+)(?::([^}]*))?\}")
+_OF_PORTS = ("address", "host", "port")
+_HERE = re.compile(r"(?<!%)\{here\}")
 INSIDE_VERBS = {"rename": 2, "remove": 1}
 
 
@@ -61,6 +65,16 @@ class Command(Noun):
     command: Argv
     status: Annotated[int, Field(ge=0, le=255)] = 0
     prints: str | None = None
+    contains: str | None = None
+
+
+class Folder(Noun):
+    """A folder that whoever starts the service makes for it, if it is not there."""
+
+    path: Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$")]
+    user: AccountName = "root"
+    group: AccountName = "root"
+    mode: Annotated[int, Field(ge=0, le=0o7777)] = 0o755
 
 
 class InFlight(Noun):
@@ -82,13 +96,20 @@ class FileCheck(Noun):
 class Expect(Noun):
     """The effects of a drill, looked for until they hold or `within` seconds are over.
 
-    `request` is made before each look, with a fresh ``{nonce}``, and must be answered.
+    `request` is made before each look, with a fresh ``{nonce}``, and must be answered; the commands
+    `run` are run before each look, and must do what they say.
     """
 
     request: str | None = None
-    workers: Literal["renewed", "same"] | None = None
+    run: tuple[Command, ...] = ()
+    workers: Literal["renewed", "replaced", "same"] | None = None
     files: tuple[FileCheck, ...] = ()
     within: Seconds = 10.0
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _run_list(cls, value: object) -> object:
+        return _commands(value)
 
 
 class Drill(Noun):
@@ -133,6 +154,8 @@ class Workload(Noun):
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     command: Argv
+    user: AccountName = "root"
+    folders: tuple[Folder, ...] = ()
     packages: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     ready: Ready
@@ -165,7 +188,7 @@ class Workload(Noun):
             raise ValueError("the drill stop takes its signal from [stop] and runs nothing")
 
     def _check_paths(self) -> None:
-        for path in (*self.include, self.directory):
+        for path in (*self.include, self.directory, *(folder.path for folder in self.folders)):
             if not path.startswith("/") or "/../" in f"{path}/":
                 raise ValueError(f"{path!r} must be an absolute path without '..'")
         if "/" in self.command[0] and not self.command[0].startswith("/"):
@@ -174,7 +197,8 @@ class Workload(Noun):
     def _templates(self) -> list[tuple[str, str]]:
         texts = [("ready.http", self.ready.http or "")]
         for drill in self.drill:
-            texts += [(f"drill {drill.name}", part) for c in drill.run for part in c.command]
+            commands = (*drill.run, *drill.expect.run)
+            texts += [(f"drill {drill.name}", text) for c in commands for text in _texts_of(c)]
             texts += [(f"drill {drill.name}", f.http) for f in [drill.in_flight] if f]
             texts += [(f"drill {drill.name}", drill.expect.request or "")]
             for check in drill.expect.files:
@@ -190,24 +214,48 @@ class Workload(Noun):
 
 def load_workload(path: Path) -> Workload:
     """Read `path`; InputError names file and line of every unknown key or wrong value."""
-    return load_toml(path, Workload, "workload")
+    return parse_toml(workload_text(path), Workload, str(path))
+
+
+def workload_text(path: Path) -> str:
+    """The text of `path` with ``{here}`` filled in: what a profile keeps, to be read anywhere."""
+    text = read_text(path, "workload")
+    here = str(path.absolute().parent.resolve())
+    if _HERE.search(text) and re.search(r"[\\\"'{}\x00-\x1f]", here):
+        raise InputError(
+            f"{path}: {{here}} would be {here!r}, which has characters that TOML or variables use",
+            "move the workload to a folder with a plainer name",
+        )
+    return _HERE.sub(lambda _: here, text)
 
 
 def check_variables(text: str, ports: tuple[int, ...], place: str) -> None:
     """ValueError for a ``{...}`` in `text` that means nothing (curl's ``%{...}`` is left alone)."""
     for name, argument in _VARIABLE.findall(text):
-        if name == "address" and argument.isdigit():
+        if name in _OF_PORTS and argument.isdigit():
             if int(argument) not in ports:
-                raise ValueError(f"{place}: {{address:{argument}}} but {argument} is not in ports")
+                raise ValueError(f"{place}: {{{name}:{argument}}} but {argument} is not in ports")
         elif name != "nonce" or argument:
-            raise ValueError(
-                f"{place}: unknown variable in {text!r}; known: {{address:PORT}}, {{nonce}}"
-            )
+            known = ", ".join([*(f"{{{name}:PORT}}" for name in _OF_PORTS), "{nonce}"])
+            raise ValueError(f"{place}: unknown variable in {text!r}; known: {known}")
 
 
 def fill(text: str, addresses: dict[int, str], nonce: str) -> str:
-    """`text` with ``{address:PORT}`` and ``{nonce}`` replaced."""
-    return _VARIABLE.sub(lambda m: nonce if m[1] == "nonce" else addresses[int(m[2])], text)
+    """`text` with its variables: ``{address:PORT}``, the halves of that, and ``{nonce}``."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] == "nonce":
+            return nonce
+        address = addresses[int(match[2])]
+        host, _, port = address.rpartition(":")
+        return {"address": address, "host": host.strip("[]"), "port": port}[match[1]]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _texts_of(command: Command) -> tuple[str, ...]:
+    """The texts of a command in which variables are filled in."""
+    return (*command.command, *(t for t in (command.prints, command.contains) if t is not None))
 
 
 def _list_of_lists(value: object) -> object:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from onejob.base.accounts import identity_of
 from onejob.base.natives import native_path
 from onejob.base.process import end_group
 from onejob.base.progress import Progress
@@ -78,6 +79,7 @@ def _start_probe(workload: Workload, command: list[str], folder: Path, output: I
             output=output,
             prefix=[*sandbox_words(workload, folder), "--"],
             environment=service_environment(workload),
+            identity=identity_of(workload.user),
         )
     except OnejobError as error:
         # The sandbox has no other place for its complaints than the service's output.
@@ -95,6 +97,7 @@ def watch_memory(
     words = sandbox_words(workload, folder)
     words += ["--set", f"LD_PRELOAD={native_path('libonejob_recorder.so')}"]
     words += ["--set", f"ONEJOB_RECORDER_DIR={recordings}"]
+    words += ["--user", identity_of(workload.user).text()] if workload.user != "root" else []
     log = folder / "output"
     with (
         log.open("wb") as output,
@@ -151,7 +154,8 @@ def network_of(pid: int) -> Iterator[Path]:
 
 
 def sandbox_words(workload: Workload, folder: Path) -> list[str]:
-    return sandbox_command(folder, workload.network == "private", workload.directory)
+    private = workload.network == "private"
+    return sandbox_command(folder, private, workload.directory, workload.folders)
 
 
 def _drive(

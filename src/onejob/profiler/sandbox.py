@@ -13,11 +13,14 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from onejob.base import linux
+from onejob.base.accounts import group_of, identity_of
+from onejob.model.workload import Folder
 
 # File systems that are the kernel's own view, shared rather than overlaid.
 _PSEUDO = {
@@ -35,15 +38,20 @@ class MountPoint(NamedTuple):
     kind: str
 
 
-def sandbox_command(folder: Path, private_network: bool, directory: str) -> list[str]:
+def sandbox_command(
+    folder: Path, private_network: bool, directory: str, folders: Iterable[Folder] = ()
+) -> list[str]:
     """The words to put, with ``--``, before a command so that it runs in a sandbox, in `directory`.
 
     `folder` is an existing empty directory; its subfolder ``keep`` is shared with the host, and is
-    where the command leaves what must survive.
+    where the command leaves what must survive. `folders` are made first.
     """
     # Isolated (-I): neither the service's environment nor the folder that we are in concern Python.
     words = [sys.executable, "-I", "-m", "onejob.profiler.sandbox", "--folder", str(folder)]
     words += ["--directory", directory]
+    for wanted in folders:
+        owner = f"{identity_of(wanted.user).uid}:{group_of(wanted.group)}"
+        words += ["--make", f"{wanted.mode:o}:{owner}:{wanted.path}"]
     return [*words, *(["--private-network"] if private_network else [])]
 
 
@@ -123,12 +131,33 @@ def _become_root(new_root: Path, folder: Path) -> None:
     linux.unmount(old, linux.MNT_DETACH)
 
 
-def _become(command: list[str], settings: list[str]) -> None:
-    """Execute `command` as if Python had never been there."""
-    # Not os.environ: Python itself adds LC_CTYPE (PEP 538), and the service would load a locale.
+def _make_folder(words: str) -> None:
+    """``MODE:UID:GID:PATH``: see that this folder is there, with this owner and mode."""
+    mode, uid, gid, path = words.split(":", 3)
+    os.makedirs(path, exist_ok=True)
+    os.chown(path, int(uid), int(gid))
+    os.chmod(path, int(mode, 8))
+
+
+def _become_user(words: str) -> None:
+    """``UID:GID:GROUP,GROUP...``: be that from now on."""
+    uid, gid, groups = words.split(":")
+    os.setgroups([int(group) for group in groups.split(",") if group])
+    os.setresgid(*[int(gid)] * 3)
+    os.setresuid(*[int(uid)] * 3)
+
+
+def _given_environment() -> dict[bytes, bytes]:
+    """What we were started with.
+
+    Python itself adds LC_CTYPE (PEP 538) to os.environ, and the service would load a locale.
+    """
     given = Path("/proc/self/environ").read_bytes().split(b"\0")
-    variables = dict(item.split(b"=", 1) for item in given if b"=" in item)
-    variables |= dict(os.fsencode(setting).split(b"=", 1) for setting in settings)
+    return dict(item.split(b"=", 1) for item in given if b"=" in item)
+
+
+def _become(command: list[str], variables: dict[bytes, bytes]) -> None:
+    """Execute `command` as if Python had never been there."""
     linux.reset_signals()  # Python ignores some, and so may whoever started us
     os.execvpe(command[0], command, variables)
 
@@ -139,6 +168,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--private-network", action="store_true")
     parser.add_argument("--directory", default="/")
+    parser.add_argument("--make", action="append", default=[], metavar="MODE:UID:GID:PATH")
+    parser.add_argument("--user", metavar="UID:GID:GROUPS")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument(
         "--tell", type=int, help="descriptor for the mount namespace; it closes at the exec"
@@ -146,12 +177,18 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     try:
+        variables = _given_environment()  # another user may not read it any more
+        variables |= dict(os.fsencode(setting).split(b"=", 1) for setting in options.set)
         enter(options.folder, options.private_network)
+        for words in options.make:
+            _make_folder(words)
+        if options.user:
+            _become_user(options.user)
         os.chdir(options.directory)
         if options.tell is not None:
             os.write(options.tell, os.readlink("/proc/self/ns/mnt").encode())
             os.set_inheritable(options.tell, False)
-        _become(options.command, options.set)
+        _become(options.command, variables)
     except OSError as error:
         sys.exit(f"sandbox: {error}")
 

@@ -1,12 +1,19 @@
 """Drills: effects are checked, and each silent failure of a service is caught and explained."""
 
+import os
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onejob.drive.drills import run_drills
+from onejob.drive.effects import check_workers
+from onejob.drive.judged import StepFailedError
 from onejob.drive.ready import wait_ready
+from onejob.drive.target import Process
 from onejob.model.errors import LacksError, ServiceError
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
@@ -54,6 +61,14 @@ in_flight = { http = "http://{address:PORT}/slow" }
 """
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that drill commands, which are nobody's, may write in."""
+    with tempfile.TemporaryDirectory(prefix="onejob-") as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
 def workload_of(target: LocalTarget, within: float = 10.0) -> Workload:
     text = WORKLOAD.replace("PORT", str(target.port)).replace("LOG", str(target.log))
     return parse_toml(text.replace("WITHIN", str(within)), Workload, "sample")
@@ -63,6 +78,17 @@ def with_drill(workload: Workload, **drill: Any) -> Workload:
     fields = workload.model_dump()
     fields["drill"] = [{"name": "extra", **drill}]
     return Workload.model_validate(fields, strict=False)
+
+
+def test_workers_of_a_pool_whose_size_changes_are_replaced() -> None:
+    main, *old = (Process(pid, 1 if pid > 1 else 0, 0, "x") for pid in (1, 2, 3))
+    new = [Process(pid, 1, 0, "x") for pid in (4, 5, 6)]
+    check_workers("replaced", [main, *old], [main, *new])
+    with pytest.raises(StepFailedError, match="by as many new ones; they are 4, 5, 6"):
+        check_workers("renewed", [main, *old], [main, *new])
+    for now in ([main, old[0], *new], [main]):
+        with pytest.raises(StepFailedError, match="workers 2, 3 to be replaced by new ones"):
+            check_workers("replaced", [main, *old], now)
 
 
 def ready(target: LocalTarget, within: float = 10.0) -> Workload:
@@ -144,6 +170,49 @@ def test_a_load_generator_that_got_nothing_answered_fails(
     run = [["echo", "  0 requests in 5.00s, 0.00B read"]]
     with pytest.raises(ServiceError, match="it says there were 0"):
         run_drills(target, with_drill(ready(target), run=run), notes)
+
+
+def test_what_a_command_says_may_have_the_drills_nonce(
+    start_service: StartService, notes: Notes, open_folder: Path
+) -> None:
+    target = start_service()
+    run = [
+        {"command": ["sh", "-c", "echo a {nonce} >&2"], "contains": "{nonce}"},
+        {
+            "command": ["sh", "-c", f"echo {{nonce}} {{port:{target.port}}}"],
+            "prints": f"{{nonce}} {target.port}",
+        },
+        ["sh", "-c", f"echo mail {{nonce}} > {open_folder}/said"],
+    ]
+    expect = {"files": [{"path": f"{open_folder}/said", "contains": "mail {nonce}"}], "within": 1.0}
+    text = "number of transactions actually processed: 23/23"
+    more = {"name": "count", "run": [["echo", text]]}
+    workload = with_drill(ready(target), run=run, expect=expect)
+    fields = workload.model_dump()
+    fields["drill"] = [*fields["drill"], more]
+    results = run_drills(target, Workload.model_validate(fields, strict=False), notes)
+    assert {r.name: r.requests for r in results}["count"] == 23
+
+
+def test_output_without_the_expected_text_fails(start_service: StartService, notes: Notes) -> None:
+    target = start_service()
+    run = [{"command": ["sh", "-c", "echo one; echo two >&2"], "contains": "three"}]
+    with pytest.raises(ServiceError, match=r"to contain 'three'; it printed 'one' .*'two'"):
+        run_drills(target, with_drill(ready(target), run=run), notes)
+
+
+def test_an_expected_command_is_run_again_until_it_holds(
+    start_service: StartService, notes: Notes, open_folder: Path
+) -> None:
+    target = start_service()
+    script = f"echo x >> {open_folder}/looks; wc -l < {open_folder}/looks"
+    expect = {"run": {"command": ["sh", "-c", script], "prints": "3"}}
+    run_drills(target, with_drill(ready(target), expect=expect), notes)
+    assert (open_folder / "looks").read_text() == "x\n" * 3
+    expect = {"run": {"command": ["false"]}, "within": 0.2}
+    target = start_service()
+    with pytest.raises(ServiceError, match=r"exit status 0 of 'false' within 0\.2 s; it was 1"):
+        run_drills(target, with_drill(ready(target), expect=expect), notes)
 
 
 def test_a_missing_command_names_the_packages(start_service: StartService, notes: Notes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.accounts import Identity
 from onejob.drive.probe import Probe, check_probe
 from onejob.drive.target import Exit
 from onejob.model.errors import LacksError, ServiceError
@@ -102,3 +103,13 @@ def test_check_says_what_is_missing(speaker: Path) -> None:
         "the observer cannot work: no BTF",
         "use a kernel with BTF",
     )
+
+
+def test_the_commands_identity_is_handed_on(speaker: Path) -> None:
+    with Probe(
+        ["service", "long"], speaker / "recording", output=subprocess.DEVNULL,
+        identity=Identity(33, 34, (7, 8)),
+    ) as probe:  # fmt: skip
+        words = json.loads(probe.finish().read_text())
+    assert words[words.index("--user") + 1] == "33:34:7,8"
+    assert words.index("--user") < words.index("--")

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from onejob.model.errors import InputError
 from onejob.model.tomlfile import parse_toml
 from onejob.model.tomllines import key_lines
-from onejob.model.workload import Workload, check_variables, fill, load_workload
+from onejob.model.workload import (
+    Workload,
+    check_variables,
+    fill,
+    load_workload,
+    workload_text,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 GALLERY = sorted((ROOT / "services").glob("*/workload.toml"))
@@ -141,6 +147,13 @@ WRONG = {
     "inside too few": ('["rename", "/a", "/b"]', '["rename", "/a"]', "drill[1].inside"),
     "inside relative": ('["remove", "/c"]', '["remove", "c"]', "drill[1].inside"),
     "path relative": ('path = "/y"', 'path = "y"', "drill[1].expect.files[1].path"),
+    "relative folder": ("ports = [80]", 'folders = [{ path = "run" }]', "folders[0].path"),
+    "folder's mode": (
+        "ports = [80]",
+        'folders = [{ path = "/r", mode = "755" }]',
+        "folders[0].mode",
+    ),
+    "user": ("ports = [80]", 'user = "a:b"', "user"),
     "status": ("status = 1", "status = 256", "drill[2].run[1].status"),
 }
 
@@ -194,6 +207,14 @@ CONTRADICTIONS = {
     "unlisted port": (drills("x") + 'run = ["a", "{address:81}"]', "81 is not in ports"),
     "unlisted tcp": (SHORT.replace('log = "x"', "tcp = 81"), "81 is not in ports"),
     "nonce with argument": (drills("x") + 'run = ["a", "{nonce:1}"]', "unknown variable"),
+    "upward folder": (SHORT + 'folders = [{ path = "/run/../etc" }]', "absolute path"),
+    "unlisted port's host": (drills("x") + 'run = ["a", "{host:81}"]', "81 is not in ports"),
+    "variable in what is expected": (
+        drills("x") + 'run = { command = ["a"], contains = "{x}" }', "unknown variable",
+    ),
+    "variable in an expected command": (
+        drills("x") + 'expect = { run = { command = ["a"], prints = "{x}" } }', "unknown variable",
+    ),
     "variable in a file check": (
         drills("x") + 'expect = { files = [{ path = "/a", lacks = "{x}" }] }', "unknown variable",
     ),
@@ -209,10 +230,34 @@ def test_contradictions_are_refused(name: str) -> None:
 def test_variables() -> None:
     addresses = {80: "127.0.0.1:8080", 443: "h:1"}
     assert fill("http://{address:80}/?{nonce}", addresses, "n1") == "http://127.0.0.1:8080/?n1"
+    assert fill("-h {host:80} -p {port:80}", addresses, "n1") == "-h 127.0.0.1 -p 8080"
+    assert fill("{host:80}", {80: "[::1]:8080"}, "n1") == "::1"
     assert fill("%{http_code} {address:443}", addresses, "n1") == "%{http_code} h:1"
     check_variables('{"json": [1]} {} {A}', (), "here")  # braces that name nothing
     with pytest.raises(ValueError, match="here: unknown variable"):
         check_variables("{what}", (), "here")
+
+
+def test_here_is_the_folder_of_the_file_and_kept_so(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    text = SHORT + 'include = ["{here}/app"]\n' + drills("x").removeprefix(SHORT)
+    (tmp_path / "w.toml").write_text(text + 'run = ["curl", "-w", "%{here}"]\n')
+    kept = workload_text(tmp_path / "link/w.toml")
+    workload = parse(kept)
+    assert workload.include == (f"{tmp_path}/app",)
+    assert workload.drill[0].run[0].command == ("curl", "-w", "%{here}")
+    assert load_workload(tmp_path / "w.toml") == workload
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "{nonce}"])
+def test_a_folder_that_would_break_the_file_is_refused_as_here(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "w.toml").write_text(SHORT)
+    load_workload(folder / "w.toml")  # no matter where it is not asked for
+    (folder / "w.toml").write_text(SHORT + 'directory = "{here}"\n')
+    with pytest.raises(InputError, match="which has characters that TOML or variables use"):
+        load_workload(folder / "w.toml")
 
 
 def places(value: object, at: tuple[Any, ...] = ()) -> set[tuple[Any, ...]]:

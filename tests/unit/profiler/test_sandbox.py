@@ -14,7 +14,7 @@ from onejob.base.process import end_group
 from onejob.base.progress import Quiet
 from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
-from onejob.model.workload import Workload
+from onejob.model.workload import Folder, Workload
 from onejob.profiler.namespace import kill_namespace
 from onejob.profiler.observe import watch_calls
 from onejob.profiler.place import ProfiledService
@@ -61,6 +61,28 @@ def test_only_loopback_and_it_is_up() -> None:
     assert run_inside("grep : /proc/net/dev | cut -d: -f1").split() == ["lo"]
     script = f"exec {sys.executable} -c '{LOOPBACK}'"
     assert run_inside(script) == "!\n"
+
+
+def test_folders_are_made_and_the_user_is_another() -> None:
+    """A database that refuses to be root, and finds the folder that its init script makes."""
+    folders = [
+        Folder(path="/run/onejob-test/sub", user="nobody", group="nogroup", mode=0o2750),
+        Folder(path="/var/tmp", mode=0o700),
+    ]
+    script = "id -u; id -g; id -G; stat -c '%U %G %a' /run/onejob-test/sub /var/tmp"
+    script += "; grep -E 'CapEff|NoNewPrivs' /proc/self/status | cut -f2; touch /etc/x 2>&1"
+    with run_folder() as folder:
+        words = [*sandbox_command(folder, True, "/", folders), "--user", "65534:65534:7,8"]
+        done = subprocess.run(
+            [*words, "--", "/bin/sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=30, env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+        )  # fmt: skip
+    assert not done.stderr
+    assert done.stdout.splitlines() == [
+        "65534", "65534", "65534 7 8", "nobody nogroup 2750", "root root 700",
+        "0000000000000000", "0", "touch: cannot touch '/etc/x': Permission denied",
+    ]  # fmt: skip
+    assert not os.path.exists("/run/onejob-test")
 
 
 LOOPBACK = (

@@ -1,0 +1,119 @@
+"""Every service of the gallery is profiled for real; its profile has what only that one does."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onejob.model.errors import LacksError
+from onejob.model.profile import Profile
+from onejob.model.profile_xml import load_profile
+from onejob.model.workload import load_workload
+from onejob.profiler.packages import need_packages
+from running import ROOT, must, run_onejob
+
+GALLERY = sorted(path.parent.name for path in (ROOT / "services").glob("*/workload.toml"))
+PROFILE_LIMIT_S = 300
+
+
+def workload_path(name: str) -> Path:
+    """The workload file of a service of the gallery."""
+    return ROOT / "services" / name / "workload.toml"
+
+
+@pytest.fixture(scope="module", params=GALLERY)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The profile of one service after the other, taken by the command line."""
+    name = str(request.param)
+    if name == "nginx":
+        return load_profile(request.getfixturevalue("nginx_profile"))
+    try:
+        need_packages(load_workload(workload_path(name)).packages, name)
+    except LacksError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"{error.what}: {error.hint}")
+    path = tmp_path_factory.mktemp(name) / "profile.xml"
+    words = ("profile", "--workload", workload_path(name), "-o", path)
+    must(run_onejob(*words, timeout=PROFILE_LIMIT_S))
+    return load_profile(path)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_make_installs_what_a_workload_names(name: str) -> None:
+    listed = re.findall(r"(?m)^[a-z][^ ]*", (ROOT / "scripts/packages.txt").read_text())
+    assert set(load_workload(workload_path(name)).packages) <= set(listed)
+
+
+@pytest.mark.root
+@pytest.mark.ebpf
+def test_the_profile_is_whole_and_the_services_own(service: Profile) -> None:
+    drills = [drill.name for drill in load_workload(workload_path(service.name)).drills()]
+    assert [run.name for run in service.drills] == drills
+    assert service.events_lost == 0
+    programs = {use.program for use in service.calls}
+    assert service.program in programs or _interpreter(service.program) in programs
+    used = [file.path for file in service.files if file.uses]
+    assert not [path for path in used if ".venv" in path or "/run/onejob-" in path]
+    assert not [path for path in programs if "setpriv" in path or "onejob" in Path(path).name]
+    FACTS[service.name](service)
+
+
+def _interpreter(program: str) -> str:
+    """What the first line of a script names, links followed; the program itself otherwise."""
+    first = Path(program).read_bytes().partition(b"\n")[0]
+    words = first[2:].decode().split() if first.startswith(b"#!") else [program]
+    return os.path.realpath(words[0])
+
+
+def called(profile: Profile, name: str, drill: str = "") -> int:
+    """How often a call succeeded, in one drill or in all of them."""
+    uses = [use for use in profile.calls if use.call_name == name and drill in ("", use.drill)]
+    return sum(use.count - use.failed for use in uses)
+
+
+def ways(profile: Profile, path: str) -> set[tuple[str, str]]:
+    """In which drills a file was used how."""
+    file = profile.file(path)
+    return {(use.drill, use.how) for use in file.uses} if file else set()
+
+
+def became(profile: Profile, call: str) -> set[int]:
+    """The ids that were asked for with `call`."""
+    rows = [row for row in profile.arguments if row.call_name == call and row.count > row.failed]
+    return {value for row in rows for value in row.values}
+
+
+def account(profile: Profile, name: str) -> int:
+    """The number of an account in the profile."""
+    return next(account.uid for account in profile.accounts if account.name == name)
+
+
+def forks(profile: Profile, drill: str = "") -> int:
+    """How many processes were started; threads count as well."""
+    return sum(called(profile, name, drill) for name in ("fork", "vfork", "clone", "clone3"))
+
+
+def _nginx(profile: Profile) -> None:
+    assert called(profile, "chown", "rotate-logs") + called(profile, "fchown", "rotate-logs") > 0
+    assert became(profile, "setuid") == {account(profile, "www-data")}
+
+
+def _apache2(profile: Profile) -> None:
+    """Workers are threads of children; graceful and restart make new ones as www-data."""
+    for drill in ("start", "graceful", "restart", "rotate-logs"):
+        assert forks(profile, drill) > 0
+    assert became(profile, "setuid") == {account(profile, "www-data")}
+    assert profile.number_of_threads > 50  # two children of 25 and their listeners
+    assert profile.number_of_sockets > 150  # more connections than MaxRequestWorkers
+    assert {("rotate-logs", "created"), ("rotate-logs", "appended")} <= ways(
+        profile, "/var/log/apache2/access.log"
+    )
+
+
+FACTS: dict[str, Callable[[Profile], None]] = {
+    "nginx": _nginx,
+    "apache2": _apache2,
+}
