@@ -113,7 +113,19 @@ def _apache2(profile: Profile) -> None:
     )
 
 
+def _redis(profile: Profile) -> None:
+    """Children write snapshots and the append-only file; the log is opened anew for each line."""
+    for drill in ("snapshot", "rewrite-append-only", "append-only"):
+        assert forks(profile, drill) > 0
+    assert called(profile, "fdatasync") + called(profile, "fsync") > 0
+    assert became(profile, "setuid") == set()  # it is redis from the start
+    assert account(profile, "redis") > 0
+    assert ("rotate-logs", "created") in ways(profile, "/var/log/redis/redis-server.log")
+    assert {row.block_size for row in profile.allocations}  # through jemalloc
+
+
 FACTS: dict[str, Callable[[Profile], None]] = {
     "nginx": _nginx,
     "apache2": _apache2,
+    "redis": _redis,
 }

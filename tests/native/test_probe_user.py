@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from probe_driver import PATIENCE, Probe
+from probe_driver import Probe
 
 from onejob.base.natives import native_path
 
@@ -27,18 +26,6 @@ def test_a_command_that_refuses_to_be_root(tmp_path: Path) -> None:
     for name in ("setuid", "setresuid", "setresgid", "setgroups"):
         assert recording.count(name, program=shell) == 0
     assert not [path for path in recording.programs if "onejob" in path or "setpriv" in path]
-
-
-def test_the_command_dies_with_the_probe_all_the_same(tmp_path: Path) -> None:
-    """A change of the user takes away the death signal that was asked for before it."""
-    with Probe(tmp_path, "/bin/sleep", "1000", user="65534:65534:") as probe:
-        main = probe.expect("started")
-        probe.process.kill()
-        probe.process.wait()
-        deadline = time.monotonic() + PATIENCE
-        while not _is_dead(main):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
 
 
 def _is_dead(pid: int) -> bool:

@@ -118,7 +118,7 @@ def test_usable_size_may_be_written(recorder: Recorder, workload: Path) -> None:
     process = recorder.check_one(workload, "usable")
     assert (process.overflow, process.untagged) == (0, 0)
     # Each size once by malloc, once by realloc from the size below.
-    assert all(process.sizes[size] == all_freed(size, 1, 2) for size in range(2500, 3000))
+    assert all(process.sizes[size] == all_freed(size, 1, 2) for size in range(2000, 2500))
 
 
 def test_threads_are_counted_exactly(recorder: Recorder, workload: Path) -> None:
@@ -211,12 +211,21 @@ def test_file_size_limit_does_not_kill_a_child(recorder: Recorder, workload: Pat
     assert recorder.check_one(workload, "file-limit").unrecorded_forks == 1
 
 
-def test_more_sizes_than_slots_are_counted_as_overflow(recorder: Recorder, workload: Path) -> None:
+def test_more_sizes_than_slots_are_rounded_up_and_none_is_missed(
+    recorder: Recorder, workload: Path
+) -> None:
+    """Sizes from 10000 on, each once: the first have a slot each, the rest one of each eighth."""
     process = recorder.check_one(workload, "many-sizes")
-    counted = [size for size in process.sizes if 10000 <= size < 15000]
-    assert 3000 < len(counted) <= 3072
-    assert process.overflow == 5000 - len(counted)
-    assert all(process.sizes[size] == all_freed(size, 1, 1) for size in counted)
+    counted = {size: count for size, count in process.sizes.items() if 10000 <= size < 15361}
+    exact = [size for size, count in counted.items() if count.allocated == 1]
+    assert 2400 < len(exact) <= 2560
+    assert exact == list(range(10000, 10000 + len(exact)))
+    classes = counted.keys() - set(exact)
+    assert classes == {13312, 14336, 15360}
+    assert sum(count.allocated for count in counted.values()) == 5000
+    assert all(counted[size] == all_freed(size, 1, 1) for size in exact)
+    assert all(count.freed == count.allocated for count in counted.values())
+    assert process.overflow == 0
 
 
 def test_blocks_from_behind_the_recorders_back_are_only_counted(

@@ -14,8 +14,12 @@ pub const VERSION: u32 = 1;
 
 const HASH_BITS: u32 = 12;
 pub const SLOTS: usize = 1 << HASH_BITS;
-/// Sizes that are counted apart. A quarter of the slots stays empty, so every search ends soon.
-const MOST_SIZES: u64 = (SLOTS - SLOTS / 4) as u64;
+/// Sizes that are counted apart; those that come later are rounded up to classes.
+const MOST_EXACT: u64 = 2560;
+/// Sizes and classes together. A fifth of the slots stays empty, so every search ends soon.
+const MOST_SIZES: u64 = MOST_EXACT + (usize::BITS * CLASSES_PER_DOUBLING) as u64;
+const CLASSES_PER_DOUBLING: u32 = 1 << CLASS_BITS;
+const CLASS_BITS: u32 = 3;
 /// /proc/self/exe is at most PATH_MAX bytes.
 pub const PATH_SIZE: usize = 4096;
 const HEADER_SIZE: usize = 8192;
@@ -82,17 +86,23 @@ impl Table {
         }
     }
 
+    /// The slot that counts blocks of this size, be it a slot of its own or its class's.
+    #[inline(always)]
+    fn find_counted(&self, size: usize) -> Option<&Slot> {
+        self.find(size).or_else(|| self.find(class_of(size)))
+    }
+
     /// Counts a block that is no more. One that overflowed when it was allocated has no slot.
     #[inline(always)]
     pub fn count_free(&self, size: usize, alone: bool) {
-        if let Some(slot) = self.find(size) {
+        if let Some(slot) = self.find_counted(size) {
             increment(&slot.freed, alone);
         }
     }
 
     /// Counts a realloc from a size to the same: one block less and one more, never both.
     pub fn count_same_size(&self, size: usize, alone: bool) {
-        if let Some(slot) = self.find(size) {
+        if let Some(slot) = self.find_counted(size) {
             increment(&slot.freed, alone);
             increment(&slot.allocated, alone);
         }
@@ -129,10 +139,19 @@ impl Table {
         }
     }
 
-    /// Takes an empty slot for a size that is new; None if the table is full.
+    /// Takes an empty slot for a size that is new, or for its class; None if the table is full.
+    ///
+    /// A size that once had to go to its class never gets a slot of its own later, because slots are
+    /// never given up: what is freed is counted where it was counted when it was allocated.
     #[cold]
     fn claim(&self, size: usize) -> Option<&Slot> {
-        while self.header.used.load(Relaxed) < MOST_SIZES {
+        self.take_slot(size, MOST_EXACT)
+            .or_else(|| self.find(class_of(size)))
+            .or_else(|| self.take_slot(class_of(size), MOST_SIZES))
+    }
+
+    fn take_slot(&self, size: usize, most: u64) -> Option<&Slot> {
+        while self.header.used.load(Relaxed) < most {
             let (slot, key) = self.probe(size);
             if key != 0 {
                 return Some(slot);
@@ -219,6 +238,14 @@ impl Slot {
         copy(&self.inherited_allocated, &other.inherited_allocated);
         copy(&self.inherited_freed, &other.inherited_freed);
     }
+}
+
+/// The size that stands for all of its class: the next of CLASSES_PER_DOUBLING steps from one power
+/// of two to the next.
+fn class_of(size: usize) -> usize {
+    let step = size.max(1).ilog2().saturating_sub(CLASS_BITS);
+    size.checked_next_multiple_of(1 << step)
+        .unwrap_or(usize::MAX - 1)
 }
 
 fn key_of(size: usize) -> u64 {

@@ -7,9 +7,11 @@ service modules would ask daemons that the image does not have.
 import posixpath
 from collections.abc import Mapping
 
+from onejob.model.errors import InputError
 from onejob.model.paths import resolve
-from onejob.model.plan import LeftOut
-from onejob.model.profile import Profile
+from onejob.model.plan import LeftOut, PlannedFile
+from onejob.model.profile import Account, Profile
+from onejob.model.workload import Workload
 
 _NO_SHELL = "/nonexistent"
 NAME_SERVICE_SWITCH = "/etc/nsswitch.conf"
@@ -37,6 +39,38 @@ def account_texts(profile: Profile) -> Mapping[str, str]:
     texts = {"passwd": passwd, "group": group, "shadow": shadow, "gshadow": gshadow}
     files = {f"/etc/{name}": "\n".join(lines) + "\n" for name, lines in texts.items()}
     return {**files, NAME_SERVICE_SWITCH: _SWITCH_TEXT}
+
+
+def account_named(name: str, profile: Profile) -> Account:
+    """The account as the machine that was profiled defines it; root needs no definition."""
+    root = Account(name="root", uid=0, gid=0)
+    found = next((account for account in profile.accounts if account.name == name), None)
+    if found is None and name != "root":
+        raise InputError(
+            f"the profile of {profile.name} does not define the account {name!r}",
+            "profile again where that account exists",
+        )
+    return found or root
+
+
+def service_folders(workload: Workload, profile: Profile) -> tuple[PlannedFile, ...]:
+    """The folders that have to be there before the service starts, as the workload wants them."""
+    groups = {"root": 0, **{group.name: group.gid for group in profile.groups}}
+    for folder in workload.folders:
+        if folder.group not in groups:
+            raise InputError(f"the profile of {profile.name} has no group {folder.group!r}")
+    return tuple(
+        PlannedFile(
+            path=folder.path,
+            kind="directory",
+            origin="none",
+            mode=folder.mode,
+            uid=account_named(folder.user, profile).uid,
+            gid=groups[folder.group],
+            reasons=("one of the workload's folders",),
+        )
+        for folder in workload.folders
+    )
 
 
 def idle_libraries(profile: Profile) -> tuple[LeftOut, ...]:

@@ -9,7 +9,7 @@ from onejob.model.plan import Machine, Mount, Plan, RootFormat, Service
 from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
-from onejob.planner.accounts import account_texts, idle_libraries
+from onejob.planner.accounts import account_named, account_texts, idle_libraries, service_folders
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
@@ -52,7 +52,9 @@ def make_plan(
     chosen = choose_components(components, evidence, hardware, _filesystems(mounts))
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
-    files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle)
+    files, file_warnings = plan_files(
+        profile, mounts, account_texts(profile), idle, service_folders(workload, profile)
+    )
     return Plan(
         name=profile.name,
         architecture="x86_64",
@@ -70,7 +72,7 @@ def make_plan(
         memory=plan_memory(profile),
         limits=plan_limits(profile),
         settings=plan_settings(evidence, chosen),
-        capabilities=plan_capabilities(evidence),
+        capabilities=plan_capabilities(evidence, as_root=workload.user == "root"),
         warnings=(*write_warnings, *file_warnings),
     )
 
@@ -139,12 +141,13 @@ def _plan_service(workload: Workload, profile: Profile) -> Service:
         file.mode & 0o6000 and any(use.how == "executed" for use in file.uses)
         for file in profile.files
     )
+    user = account_named(workload.user, profile)
     return Service(
         command=(profile.program, *workload.command[1:]),
         environment=tuple(f"{name}={value}" for name, value in sorted(environment.items())),
         directory=workload.directory,
-        user=0,
-        group=0,
+        user=user.uid,
+        group=user.gid,
         hostname=workload.name,
         ports=workload.ports,
         stop_signal=SIGNALS[workload.stop.signal],

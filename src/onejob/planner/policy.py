@@ -71,7 +71,7 @@ def plan_matrix(profile: Profile) -> tuple[MatrixRow, ...]:
     )
 
 
-def plan_capabilities(evidence: Evidence) -> tuple[Capability, ...]:
+def plan_capabilities(evidence: Evidence, *, as_root: bool = True) -> tuple[Capability, ...]:
     """The capabilities whose calls succeeded, and those that addresses and owners ask for."""
     found: dict[int, Capability] = {}
     for name, number, calls in _CAPABILITIES:
@@ -79,7 +79,7 @@ def plan_capabilities(evidence: Evidence) -> tuple[Capability, ...]:
         if used:
             reason = f"{used[0]} {evidence.call_reason(used[0])}"
             found[number] = Capability(name=name, number=number, reason=reason)
-    if evidence.profile.accounts and any(account.uid for account in evidence.profile.accounts):
+    if as_root and any(account.uid for account in evidence.profile.accounts):
         reason = "the service starts as root and uses files of its own accounts"
         found[1] = Capability(name="CAP_DAC_OVERRIDE", number=1, reason=reason)
     ports = {port for port in evidence.profile_ports() if port < 1024}

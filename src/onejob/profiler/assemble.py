@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from onejob import __version__
+from onejob.base.accounts import group_of, identity_of
 from onejob.model.profile import (
     Argument,
     CallUse,
@@ -44,8 +45,10 @@ def assemble(
     arguments = _arguments(recording, facts)
     files = describe_recording(recording, workload.include)
     users, groups = _identities(arguments)
-    users |= {file.uid for file in files if file.existed}
+    users |= {file.uid for file in files if file.existed} | {identity_of(workload.user).uid}
+    users |= {identity_of(folder.user).uid for folder in workload.folders}
     groups |= {file.gid for file in files if file.existed}
+    groups |= {group_of(folder.group) for folder in workload.folders}
     accounts, group_rows = describe_accounts(users, groups)
     return Profile(
         memory_allocations=_paper_allocations(rows),

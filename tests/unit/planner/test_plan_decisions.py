@@ -9,7 +9,7 @@ from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
 from onejob.model.plan import Plan, PlannedFile
-from onejob.model.profile import Account, FileUse, ProgramAllocation
+from onejob.model.profile import Account, FileUse, Group, ProgramAllocation
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
 
@@ -353,3 +353,28 @@ def test_the_listen_queue_is_as_long_as_was_asked_for() -> None:
 
     assert somaxconn(128, 511, 2**32 - 1) == "511"
     assert somaxconn(2**32 - 1) == somaxconn(0) == somaxconn() == ""
+
+
+# --- the service's own account ---------------------------------------------------------------------
+
+ANOTHER_USER = small_world.WORKLOAD.replace(
+    "ports = [80]",
+    'ports = [80]\nuser = "keeper"\n'
+    'folders = [{ path = "/run/keeper", user = "keeper", group = "keeper", mode = 0o2755 }]',
+)
+KEEPER = Account(name="keeper", uid=123, gid=124)
+
+
+def test_a_service_that_is_another_user_from_the_start() -> None:
+    made = plan(workload=ANOTHER_USER, accounts=(KEEPER,), groups=(Group(name="keeper", gid=124),))
+    assert (made.service.user, made.service.group) == (123, 124)
+    folder = next(file for file in made.files if file.path == "/run/keeper")
+    assert (folder.kind, folder.uid, folder.gid, folder.mode) == ("directory", 123, 124, 0o2755)
+    assert "CAP_DAC_OVERRIDE" not in {capability.name for capability in made.capabilities}
+
+
+@pytest.mark.parametrize("missing", ["accounts", "groups"])
+def test_an_account_that_the_profile_does_not_define_is_refused(missing: str) -> None:
+    known: dict[str, Any] = {"accounts": (KEEPER,), "groups": (Group(name="keeper", gid=124),)}
+    with pytest.raises(InputError, match="'keeper'"):
+        plan(workload=ANOTHER_USER, **{**known, missing: ()})
