@@ -14,7 +14,8 @@ from onejob.cli.show import err, print_error
 from onejob.model.errors import OnejobError
 
 VERBS = (
-    "doctor", "profile", "survey", "plan", "build", "rehearse", "run", "explain", "bench",
+    "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "explain",
+    "bench",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -1,5 +1,6 @@
 """The command line: help that fits, errors as one message, explain's answers, hardware by name."""
 
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from onejob.cli.plan import find_hardware
 from onejob.cli.show import megabytes, print_error
 from onejob.model.errors import InputError, OnejobError
 from onejob.model.jsonfile import to_json
-from onejob.model.profile_xml import write_profile
+from onejob.model.profile_xml import load_profile, write_profile
 from onejob.planner.plan import make_plan
 
 Onejob = Callable[..., subprocess.CompletedProcess[str]]
@@ -222,3 +223,53 @@ def test_explain_nonsense(image: Path) -> None:
     done = inside("explain", str(image.parent), "read")
     assert isinstance(done.exception, InputError)
     assert "is not an image" in done.exception.what
+
+
+# --- diff and merge ------------------------------------------------------------------------------
+
+
+def two_profiles(folder: Path) -> tuple[str, str]:
+    """The small service's profile, and one that has a call more."""
+    more = small_world.call("getppid")
+    first = small_world.profile()
+    paths = (folder / "a.xml", folder / "b.xml")
+    paths[0].write_text(write_profile(first))
+    paths[1].write_text(write_profile(first.model_copy(update={"calls": (*first.calls, more)})))
+    return str(paths[0]), str(paths[1])
+
+
+def test_diff_says_what_was_added_by_status_and_table(tmp_path: Path) -> None:
+    a, b = two_profiles(tmp_path)
+    assert inside("diff", a, a).exit_code == 0
+    done = inside("diff", a, b)
+    assert done.exit_code == 1
+    assert "getppid" in done.stdout
+    assert "1 added, 0 removed, 0 changed" in done.stdout
+    assert "0 added, 1 removed, 0 changed" in inside("diff", b, a).stdout
+    found = json.loads(inside("diff", a, b, "--json").stdout)["differences"]
+    assert [(d["kind"], d["what"], d["fact"]["call_name"]) for d in found] == [
+        ("calls", "added", "getppid")
+    ]
+
+
+def test_merge_has_what_any_has_and_names_its_sources(tmp_path: Path) -> None:
+    a, b = two_profiles(tmp_path)
+    output = tmp_path / "both.xml"
+    done = inside("merge", a, b, "-o", str(output))
+    assert done.exit_code == 0, done.exception
+    both = load_profile(output)
+    assert "getppid" in {use.call_name for use in both.calls}
+    assert both.provenance is not None
+    assert [source.split()[0] for source in both.provenance.sources] == ["a.xml", "b.xml"]
+
+
+def test_merge_refuses_another_binary(tmp_path: Path) -> None:
+    a, _ = two_profiles(tmp_path)
+    other = tmp_path / "other.xml"
+    other.write_text(write_profile(small_world.profile(program="/usr/sbin/other")))
+    done = inside("merge", a, str(other), "-o", str(tmp_path / "both.xml"))
+    assert isinstance(done.exception, InputError)
+    assert "different binaries: /usr/sbin/keeper, /usr/sbin/other" in done.exception.what
+    assert not (tmp_path / "both.xml").exists()
+    forced = inside("merge", a, str(other), "-o", str(tmp_path / "both.xml"), "--force")
+    assert forced.exit_code == 0

@@ -355,7 +355,7 @@ def test_the_listen_queue_is_as_long_as_was_asked_for() -> None:
     assert somaxconn(2**32 - 1) == somaxconn(0) == somaxconn() == ""
 
 
-# --- the service's own account ---------------------------------------------------------------------
+# --- the service's own account -------------------------------------------------------------------
 
 ANOTHER_USER = small_world.WORKLOAD.replace(
     "ports = [80]",
