@@ -4,12 +4,13 @@ ARGS ?=
 # rustup puts cargo here, and not every shell's PATH has it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help install demo test clean
+.PHONY: help install demo test schema clean
 
 help:
 	@echo "make install   system packages (apt-get), .venv/bin/onejob, native parts"
 	@echo "make demo      nginx becomes its own operating system, measured"
 	@echo "make test      the whole test suite; ARGS='-k wheel' for some of it"
+	@echo "make schema    docs/profile.rng anew, after a change of the profile's nouns"
 	@echo "make clean     remove what was built here; the cache of kernels stays"
 
 install:
@@ -24,6 +25,10 @@ demo: install
 
 test: install
 	@.venv/bin/python -m pytest $(ARGS)
+
+SCHEMA = from onejob.model.profile_schema import schema_text; print(schema_text(), end='')
+schema: install
+	@.venv/bin/python -c "$(SCHEMA)" >docs/profile.rng
 
 clean:
 	rm -rf .venv build dist native/target src/onejob/_native

@@ -45,6 +45,7 @@ LACKS: dict[str, Callable[[], str]] = {
     "runc": lambda: _lacks_tool("runc"),
     "qemu": lambda: _lacks_tool("qemu-system-x86_64"),
     "kernel": _lacks_kernel,
+    "jdk": lambda: _lacks_tool("javac"),
 }
 
 

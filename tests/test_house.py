@@ -48,7 +48,9 @@ IMPURE = {
     "secrets", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time",
     "urllib", "uuid",
 }  # fmt: skip
-IMPORT_NAMES = {"pyelftools": "elftools"}  # distribution -> module, where they differ
+IMPORT_NAMES = {  # distribution -> module, where they differ
+    "annotated-types": "annotated_types", "pyelftools": "elftools",
+}  # fmt: skip
 SKIPS = {"skip", "skipif", "xfail"}
 CODE = (".py", ".rs", ".c", ".h")
 MAX_FILE_LINES = 400

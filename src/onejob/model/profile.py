@@ -26,8 +26,8 @@ Id = Annotated[int, Field(ge=0, lt=2**32)]
 class MemoryAllocation(Noun):
     """Blocks of `blockSize` bytes; `numberOfBlocks` is the peak alive at once in one process."""
 
-    block_size: Count
-    number_of_blocks: Count
+    block_size: Count = 0  # a JDK leaves out what a bean has at Java's default
+    number_of_blocks: Count = 0
 
 
 class SystemCall(Noun):

@@ -3,7 +3,8 @@
 Written form: ``<java class="java.beans.XMLDecoder"><object class="Profile">`` with one ``<void
 property="...">`` for each property that differs from its default; lists as ``<array
 class="..." length="N">`` with ``<void index="I">`` members. Also read: the paper's members by index
-without an array, and ``java.util.ArrayList`` with ``add`` calls, as a JDK's XMLEncoder writes them.
+without an array, and ``java.util.ArrayList`` with ``add`` calls, as a JDK's XMLEncoder writes them;
+``id`` and ``idref`` of objects, and ``<null/>`` for a property that was never set.
 
 Reading never loads a class and never calls a method: elements and classes come from an allow-list,
 and DOCTYPE, entities and processing instructions are refused, as are sizes, depths and counts
@@ -28,13 +29,13 @@ MAX_DEPTH = 24
 MAX_ELEMENTS = 4_000_000
 MAX_MEMBERS = 1_000_000
 
-_CLASSES: dict[str, type[Noun]] = {
+CLASSES: dict[str, type[Noun]] = {
     name: value
     for name, value in vars(nouns).items()
     if isinstance(value, type) and issubclass(value, Noun) and value is not Noun
 }
-_LIST_CLASSES = {"java.util.ArrayList", "java.util.LinkedList", "java.util.Vector"}
-_NUMBERS = {"int", "long", "short", "byte"}
+LIST_CLASSES = {"java.util.ArrayList", "java.util.LinkedList", "java.util.Vector"}
+NUMBERS = {"int", "long", "short", "byte"}
 NounT = TypeVar("NounT", bound=Noun)
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\r")
 
@@ -147,6 +148,7 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._elements = 0
+        self._known: dict[str, Noun] = {}  # by id: objects that are whole, so never in a circle
 
     def _refuse(self, element: Any, why: str) -> InputError:
         return InputError(f"{self._name}:{element.sourceline}: {why}")
@@ -177,11 +179,13 @@ class _Reader:
         return self._bean(objects[0], Profile, 1)
 
     def _bean(self, element: Any, noun: type[NounT], depth: int) -> NounT:
+        if element.tag == "object" and "idref" in element.attrib:
+            return self._referred(element, noun)
         if element.tag != "object" or element.get("class") != noun.__name__:
             raise self._refuse(
                 element, f'<{element.tag}> where <object class="{noun.__name__}"> must stand'
             )
-        self._allow_attributes(element, "class")
+        self._allow_attributes(element, "class", "id")
         fields = {camel(name): (name, f.annotation) for name, f in noun.model_fields.items()}
         found: dict[str, Any] = {}
         lines: dict[str, Any] = {}
@@ -192,16 +196,40 @@ class _Reader:
             if key not in fields:
                 raise self._refuse(child, f"{noun.__name__} has no property {key!r}")
             name, annotation = fields[key]
-            if name in found:
+            if name in lines:
                 raise self._refuse(child, f"property {key!r} given twice")
             lines[name] = child
-            found[name] = self._property(child, annotation, depth + 1)
+            if not self._is_null(child):  # which stands for what was never set
+                found[name] = self._property(child, annotation, depth + 1)
         try:
-            return noun.model_validate(found, strict=False)  # lists stand for tuples
+            made = noun.model_validate(found, strict=False)  # lists stand for tuples
+            return self._remembered(element, made)
         except ValidationError as error:
             place, words = describe_invalid(error)[0]
             where = lines.get(str(place[0]), element)
             raise self._refuse(where, f"{noun.__name__} {place_text(place)}: {words}") from error
+
+    def _remembered(self, element: Any, made: NounT) -> NounT:
+        """`made`, which later elements may refer to by the id that it has."""
+        if "id" in element.attrib:
+            if element.get("id") in self._known:
+                raise self._refuse(element, f"id {element.get('id')!r} given twice")
+            self._known[element.get("id")] = made
+        return made
+
+    def _referred(self, element: Any, noun: type[NounT]) -> NounT:
+        """An object that stands further up, as a JDK writes one that it has written already."""
+        self._allow_attributes(element, "idref")
+        known = self._known.get(element.get("idref"))
+        if type(known) is not noun or len(element):
+            raise self._refuse(
+                element, f"no {noun.__name__} further up has the id {element.get('idref')!r}"
+            )
+        return known
+
+    @staticmethod
+    def _is_null(void: Any) -> bool:
+        return len(void) == 1 and void[0].tag == "null" and not len(void[0]) and not void[0].attrib
 
     def _property(self, void: Any, annotation: Any, depth: int) -> Any:
         children = list(self._children(void, depth))
@@ -223,7 +251,7 @@ class _Reader:
         kind = element.get("class", "")
         if element.tag not in ("array", "object"):
             raise self._refuse(element, f"<{element.tag}> where a list must stand")
-        if kind not in (_LIST_CLASSES if element.tag == "object" else _array_classes(member)):
+        if kind not in (LIST_CLASSES if element.tag == "object" else array_classes(member)):
             raise self._refuse(element, f"class {kind!r} is not allowed for this list")
         self._allow_attributes(
             element, *(("class", "length") if element.tag == "array" else ("class",))
@@ -260,7 +288,7 @@ class _Reader:
 
     def _scalar(self, element: Any, annotation: Any, depth: int) -> Any:
         self._allow_attributes(element)
-        kinds = {bool: {"boolean"}, int: _NUMBERS}.get(_plain(annotation), {"string"})
+        kinds = {bool: {"boolean"}, int: NUMBERS}.get(_plain(annotation), {"string"})
         if element.tag not in kinds:
             raise self._refuse(element, f"<{element.tag}> where {_one_of(kinds)} must stand")
         if element.tag == "string":
@@ -270,7 +298,7 @@ class _Reader:
             raise self._refuse(element, f"<{element.tag}> holds no elements")
         if element.tag == "boolean" and text in ("true", "false"):
             return text == "true"
-        if element.tag in _NUMBERS and re.fullmatch(r"-?[0-9]{1,19}", text):
+        if element.tag in NUMBERS and re.fullmatch(r"-?[0-9]{1,19}", text):
             return int(text)
         raise self._refuse(element, f"{text[:40]!r} is no {element.tag}")
 
@@ -296,7 +324,7 @@ def _one_of(kinds: set[str]) -> str:
     return " or ".join(f"<{kind}>" for kind in sorted(kinds))
 
 
-def _array_classes(member: Any) -> set[str]:
+def array_classes(member: Any) -> set[str]:
     """What an array of such members may be called; the boxed form is the JDK's for Integer[]."""
     name = _element_class(tuple[member, ...])
     return {name, "int", "java.lang.Long", "java.lang.Integer"} if name == "long" else {name}
@@ -306,6 +334,6 @@ def _noun_of(annotation: Any) -> type[Noun] | None:
     """The Noun that `annotation` (maybe ``| None``) stands for."""
     candidates = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     for candidate in candidates:
-        if isinstance(candidate, type) and candidate in _CLASSES.values():
+        if isinstance(candidate, type) and candidate in CLASSES.values():
             return candidate
     return None

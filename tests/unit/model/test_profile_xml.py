@@ -162,3 +162,36 @@ def test_lines_beyond_65535_are_named() -> None:
     wrong = write_profile(Profile(name="a")).replace("<string>", "\n" * 70_000 + "<strong>")
     with pytest.raises(InputError, match=r"^profile:70\d{3}: "):
         parse_profile(wrong.replace("</string>", "</strong>"))
+
+
+BLOCK = '<object class="MemoryAllocation"{}><void property="blockSize"><int>8</int></void></object>'
+ONE, TWO = BLOCK.format(' id="a"'), BLOCK.format(' id="b"')
+REFERENCES = {
+    "nobody further up": ('<object idref="a"/>', "no MemoryAllocation further up has the id 'a'"),
+    "given twice": (ONE + ONE, "id 'a' given twice"),
+    "another class": ('<object idref="profile"/>', "no MemoryAllocation further up"),
+    "with content": (ONE + '<object idref="a"><null/></object>', "no MemoryAllocation further"),
+    "and a class": (ONE + '<object idref="a" class="x"/>', "<object> takes no attribute 'class'"),
+    "an empty one": ('<object class="MemoryAllocation" idref=""/>', "takes no attribute 'class'"),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_reference_is_to_a_whole_object_of_the_same_class_further_up(name: str) -> None:
+    """So there can be no circle."""
+    objects, why = REFERENCES[name]
+    members = objects.replace("</object><object", "</object></void><void method='add'><object")
+    text = (
+        '<java><object class="Profile" id="profile"><void property="memoryAllocations">\n'
+        f"<void method='add'>{members}</void></void></object></java>"
+    )
+    with pytest.raises(InputError, match=f"^profile:2: .*{why}"):
+        parse_profile(text)
+
+
+def test_a_null_that_is_not_alone_is_refused() -> None:
+    text = (
+        '<java><object class="Profile"><void property="name"><null/><null/></void></object></java>'
+    )
+    with pytest.raises(InputError, match="a property holds exactly one value"):
+        parse_profile(text)
