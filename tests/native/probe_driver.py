@@ -35,7 +35,9 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.data: dict[str, Any] = json.loads(path.read_text())
         self.peaks: dict[str, int] = self.data["peaks"]
-        self.programs: list[str] = [program["path"] for program in self.data["programs"]]
+        self.objects: list[str] = [program["path"] for program in self.data["programs"]]
+        ran = {row["program"] for row in self.data["calls"]}
+        self.programs = [path for id, path in enumerate(self.objects) if id in ran]
 
     def rows(self, kind: str, name: str, **where: object) -> list[dict[str, Any]]:
         rows = [row for row in self.data[kind] if row["nr"] == NR[name]]

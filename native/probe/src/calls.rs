@@ -22,6 +22,10 @@ pub enum Special {
     Clone3,
     Exec,
     Fcntl,
+    Listen,
+    Accept,
+    Identity,
+    Mount,
     NoReturn,
 }
 
@@ -51,10 +55,18 @@ pub struct Rule {
     special: Special,
     returns_descriptor: bool,
     first: PathAt,
-    second: PathAt,
+    second_path: PathAt,
     flags: i8,
     facts: [i8; 3],
+    moves: u8,
+    second: i8,
 }
+
+// `moves` of shared.h: what goes through the descriptor in the first argument.
+const OPERATES: u8 = 1;
+const BYTES: u8 = 1 | 2;
+const BYTES_ON: u8 = BYTES | 4;
+const BYTES_AT: u8 = BYTES | 8;
 
 impl Rule {
     const fn path(self, path: i8) -> Self {
@@ -70,11 +82,11 @@ impl Rule {
     }
 
     const fn to(self, dirfd: i8, path: i8) -> Self {
-        Rule { second: PathAt { path, dirfd, role: Role::To }, ..self }
+        Rule { second_path: PathAt { path, dirfd, role: Role::To }, ..self }
     }
 
     const fn and(self, path: i8) -> Self {
-        Rule { second: PathAt { path, dirfd: -1, role: Role::Path }, ..self }
+        Rule { second_path: PathAt { path, dirfd: -1, role: Role::Path }, ..self }
     }
 
     const fn exec(self, dirfd: i8, path: i8) -> Self {
@@ -100,6 +112,15 @@ impl Rule {
         Rule { returns_descriptor: true, ..self }
     }
 
+    const fn moves(self, moves: u8) -> Self {
+        Rule { moves, ..self }
+    }
+
+    /// Bytes go through the descriptor in this argument, too.
+    const fn and_through(self, second: i8) -> Self {
+        Rule { second, ..self }
+    }
+
     const fn special(self, special: Special) -> Self {
         Rule { special, ..self }
     }
@@ -116,24 +137,25 @@ impl Rule {
     /// The call as `struct rule` of shared.h.
     pub fn to_bytes(self) -> [u8; 16] {
         let has_facts = self.facts[0] >= 0;
-        let plain = self.first.path < 0 && !self.returns_descriptor && !has_facts;
+        let plain = self.first.path < 0 && !self.returns_descriptor && !has_facts && self.moves == 0;
         let used = !(plain && self.special == Special::None);
         let PathAt { path, dirfd, role } = self.first;
-        let second = self.second;
+        let second = self.second_path;
         let signed = [path, dirfd, role as i8, self.flags, second.path, second.dirfd, second.role as i8];
         let [a, b, c, d, e, f, g] = signed.map(|number| number as u8);
         let [x, y, z] = self.facts.map(|number| number as u8);
         let descriptor = u8::from(self.returns_descriptor);
         let head = [u8::from(used), self.special as u8, descriptor, u8::from(has_facts)];
         let [h, i, j, k] = head;
-        [h, i, j, k, a, b, c, d, e, f, g, 0, x, y, z, 0]
+        [h, i, j, k, a, b, c, d, e, f, g, self.moves, x, y, z, self.second as u8]
     }
 }
 
 const fn call(nr: u32) -> Rule {
     let facts = [-1; 3];
-    let (first, second) = (NO_PATH, NO_PATH);
-    Rule { nr, special: Special::None, returns_descriptor: false, first, second, flags: -1, facts }
+    let (first, second_path) = (NO_PATH, NO_PATH);
+    let (special, returns_descriptor) = (Special::None, false);
+    Rule { nr, special, returns_descriptor, first, second_path, flags: -1, facts, moves: 0, second: -1 }
 }
 
 /// A call that is only counted.
@@ -147,6 +169,8 @@ pub fn rule_of(nr: u32) -> Rule {
 
 #[rustfmt::skip]
 pub const CALLS: &[Rule] = &[
+    call(0).moves(BYTES_ON),                                                // read
+    call(1).moves(BYTES_ON),                                                // write
     call(2).path(0).flags(1).descriptor().special(Special::Open),          // open
     call(3).special(Special::Close),                                       // close
     call(4).path(0),                                                       // stat
@@ -156,25 +180,42 @@ pub const CALLS: &[Rule] = &[
     call(13).facts(&[0]),                                                  // rt_sigaction: signal
     call(15).special(Special::NoReturn),                                   // rt_sigreturn
     call(16).facts(&[1]),                                                  // ioctl: command
+    call(17).moves(BYTES_AT),                                               // pread64
+    call(18).moves(BYTES_AT),                                               // pwrite64
+    call(19).moves(BYTES_ON),                                               // readv
+    call(20).moves(BYTES_ON),                                               // writev
     call(21).path(0).flags(1),                                             // access: mode
     call(22).special(Special::Pipe),                                       // pipe
     call(28).facts(&[2]),                                                  // madvise: advice
+    call(29).facts(&[0, 1]),                                                // shmget: key, size
     call(32).descriptor(),                                                 // dup
     call(33).descriptor().special(Special::Dup2),                          // dup2
+    call(38).facts(&[0]),                                                   // setitimer: which
+    call(40).moves(BYTES).and_through(1),                                   // sendfile: out, in
     call(41).facts(&[0, 1, 2]).descriptor().special(Special::Socket),      // socket: family, type, protocol
     call(42).special(Special::Connect),                                    // connect: family, port
-    call(43).descriptor().special(Special::Socket),                        // accept
-    call(44).special(Special::Sendto),                                     // sendto
+    call(43).descriptor().special(Special::Accept),                         // accept
+    call(44).special(Special::Sendto).moves(BYTES),                         // sendto
+    call(45).moves(BYTES),                                                  // recvfrom
+    call(46).moves(BYTES),                                                  // sendmsg
+    call(47).moves(BYTES),                                                  // recvmsg
     call(49).special(Special::Bind),                                       // bind: family, port
-    call(50).facts(&[1]),                                                  // listen: backlog
+    call(50).facts(&[1]).special(Special::Listen),                          // listen: backlog
     call(53).facts(&[0, 1, 2]).special(Special::Socketpair),               // socketpair: as socket
     call(54).facts(&[1, 2]),                                               // setsockopt: level, name
     call(55).facts(&[1, 2]),                                               // getsockopt: level, name
     call(56).facts(&[0]),                                                  // clone: flags
     call(59).exec(-1, 0),                                                  // execve
     call(62).facts(&[1]),                                                  // kill: signal
+    call(64).facts(&[0, 1]),                                                // semget: key, how many
+    call(68).facts(&[0]),                                                   // msgget: key
     call(72).facts(&[1]).special(Special::Fcntl),                          // fcntl: command
+    call(73).facts(&[1]).moves(OPERATES),                                   // flock: operation
+    call(74).moves(OPERATES),                                               // fsync
+    call(75).moves(OPERATES),                                               // fdatasync
     call(76).path(0),                                                      // truncate
+    call(77).moves(OPERATES),                                               // ftruncate
+    call(78).moves(OPERATES),                                               // getdents
     call(80).path(0).special(Special::Chdir),                              // chdir
     call(82).from(-1, 0).to(-1, 1),                                        // rename
     call(83).path(0),                                                      // mkdir
@@ -187,28 +228,32 @@ pub const CALLS: &[Rule] = &[
     call(90).path(0),                                                      // chmod
     call(92).path(0),                                                      // chown
     call(94).path(0),                                                      // lchown
-    call(105).facts(&[0]),                                                 // setuid
-    call(106).facts(&[0]),                                                 // setgid
-    call(113).facts(&[0, 1]),                                              // setreuid
-    call(114).facts(&[0, 1]),                                              // setregid
-    call(116).facts(&[0]),                                                 // setgroups: how many
-    call(117).facts(&[0, 1, 2]),                                           // setresuid
-    call(119).facts(&[0, 1, 2]),                                           // setresgid
-    call(122).facts(&[0]),                                                 // setfsuid
-    call(123).facts(&[0]),                                                 // setfsgid
+    call(105).facts(&[0]).special(Special::Identity),                       // setuid
+    call(106).facts(&[0]).special(Special::Identity),                       // setgid
+    call(113).facts(&[0, 1]).special(Special::Identity),                    // setreuid
+    call(114).facts(&[0, 1]).special(Special::Identity),                    // setregid
+    call(116).facts(&[0]).special(Special::Identity),                       // setgroups: how many
+    call(117).facts(&[0, 1, 2]).special(Special::Identity),                 // setresuid
+    call(119).facts(&[0, 1, 2]).special(Special::Identity),                 // setresgid
+    call(122).facts(&[0]).special(Special::Identity),                       // setfsuid
+    call(123).facts(&[0]).special(Special::Identity),                       // setfsgid
+    call(126).special(Special::Identity),                                   // capset
     call(129).facts(&[1]),                                                 // rt_sigqueueinfo: signal
     call(132).path(0),                                                     // utime
     call(133).path(0),                                                     // mknod
     call(134).path(0),                                                     // uselib
     call(135).facts(&[0]),                                                 // personality
     call(137).path(0),                                                     // statfs
+    call(141).facts(&[0, 2]),                                               // setpriority: which, nice
+    call(144).facts(&[1]),                                                  // sched_setscheduler: policy
+    call(151).facts(&[0]),                                                  // mlockall: flags
     call(155).path(0).and(1).special(Special::Chdir),                      // pivot_root
-    call(157).facts(&[0]),                                                 // prctl: operation
+    call(157).facts(&[0]).special(Special::Identity),                       // prctl: operation
     call(158).facts(&[0]),                                                 // arch_prctl: operation
     call(160).facts(&[0]),                                                 // setrlimit: resource
     call(161).path(0).special(Special::Chdir),                             // chroot
     call(163).path(0),                                                     // acct
-    call(165).path(1).facts(&[3]),                                         // mount: flags
+    call(165).path(1).facts(&[3]).special(Special::Mount),                  // mount: flags
     call(166).path(0).facts(&[1]),                                         // umount2: flags
     call(167).path(0),                                                     // swapon
     call(168).path(0),                                                     // swapoff
@@ -221,11 +266,17 @@ pub const CALLS: &[Rule] = &[
     call(197).path(0),                                                     // removexattr
     call(198).path(0),                                                     // lremovexattr
     call(200).facts(&[1]),                                                 // tkill: signal
+    call(202).facts(&[1]),                                                  // futex: operation
     call(213).descriptor(),                                                // epoll_create
+    call(217).moves(OPERATES),                                              // getdents64
+    call(222).facts(&[0]),                                                  // timer_create: clock
+    call(230).facts(&[0, 1]),                                               // clock_nanosleep: clock, flags
+    call(233).facts(&[1]),                                                  // epoll_ctl: operation
     call(234).facts(&[2]),                                                 // tgkill: signal
     call(235).path(0),                                                     // utimes
     call(240).descriptor(),                                                // mq_open
     call(250).facts(&[0]),                                                 // keyctl: operation
+    call(251).facts(&[0]),                                                  // ioprio_set: which
     call(253).descriptor(),                                                // inotify_init
     call(254).path(1),                                                     // inotify_add_watch
     call(257).at(0, 1).flags(2).descriptor().special(Special::Open),       // openat
@@ -242,38 +293,52 @@ pub const CALLS: &[Rule] = &[
     call(268).at(0, 1),                                                    // fchmodat
     call(269).at(0, 1).flags(2),                                           // faccessat: mode
     call(272).facts(&[0]),                                                 // unshare: flags
+    call(275).moves(BYTES).and_through(2),                                  // splice: in, out
+    call(276).moves(BYTES).and_through(1),                                  // tee: in, out
+    call(277).moves(OPERATES),                                              // sync_file_range
+    call(278).moves(BYTES),                                                 // vmsplice
     call(280).at(0, 1),                                                    // utimensat
     call(282).descriptor(),                                                // signalfd
-    call(283).descriptor(),                                                // timerfd_create
+    call(283).descriptor().facts(&[0]),                                     // timerfd_create: clock
     call(284).descriptor(),                                                // eventfd
-    call(288).descriptor().special(Special::Socket),                       // accept4
+    call(285).facts(&[1]).moves(OPERATES),                                  // fallocate: mode
+    call(288).descriptor().special(Special::Accept),                        // accept4
     call(289).descriptor(),                                                // signalfd4
     call(290).descriptor(),                                                // eventfd2
     call(291).descriptor(),                                                // epoll_create1
     call(292).descriptor().special(Special::Dup2),                         // dup3
     call(293).special(Special::Pipe),                                      // pipe2
     call(294).descriptor(),                                                // inotify_init1
+    call(295).moves(BYTES_AT),                                              // preadv
+    call(296).moves(BYTES_AT),                                              // pwritev
     call(297).facts(&[2]),                                                 // rt_tgsigqueueinfo: signal
     call(298).descriptor(),                                                // perf_event_open
+    call(299).moves(OPERATES),                                              // recvmmsg: returns messages
     call(300).descriptor(),                                                // fanotify_init
     call(301).at(3, 4),                                                    // fanotify_mark
     call(302).facts(&[1]),                                                 // prlimit64: resource
     call(303).at(0, 1),                                                    // name_to_handle_at
     call(304).descriptor(),                                                // open_by_handle_at
+    call(306).moves(OPERATES),                                              // syncfs
+    call(307).moves(OPERATES),                                              // sendmmsg: returns messages
     call(308).facts(&[1]),                                                 // setns: flags
     call(316).from(0, 1).to(2, 3).flags(4),                                // renameat2
     call(317).facts(&[0]),                                                 // seccomp: operation
-    call(319).descriptor(),                                                // memfd_create
+    call(318).facts(&[2]),                                                  // getrandom: flags
+    call(319).descriptor().facts(&[1]),                                     // memfd_create: flags
     call(321).facts(&[0]).descriptor(),                                    // bpf: command
     call(322).exec(0, 1),                                                  // execveat
     call(323).descriptor(),                                                // userfaultfd
+    call(326).moves(BYTES).and_through(2),                                  // copy_file_range: in, out
+    call(327).moves(BYTES),                                                 // preadv2
+    call(328).moves(BYTES),                                                 // pwritev2
     call(329).facts(&[2]),                                                 // pkey_mprotect: prot
     call(332).at(0, 1).flags(2),                                           // statx
     call(424).facts(&[1]),                                                 // pidfd_send_signal: signal
     call(425).descriptor(),                                                // io_uring_setup
     call(428).at(0, 1).descriptor(),                                       // open_tree
     call(429).from(0, 1).to(2, 3),                                         // move_mount
-    call(430).descriptor(),                                                // fsopen
+    call(430).descriptor().special(Special::Mount),                         // fsopen
     call(432).descriptor(),                                                // fsmount
     call(433).at(0, 1).descriptor(),                                       // fspick
     call(434).descriptor(),                                                // pidfd_open

@@ -4,7 +4,7 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use libbpf_rs::{Link, Map, MapCore, MapFlags, MapMut, Object, ObjectBuilder, PrintLevel};
+use libbpf_rs::{Link, Map, MapCore, MapFlags, MapMut, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -41,13 +41,22 @@ fn print_libbpf(_: PrintLevel, text: String) {
     eprint!("{text}");
 }
 
+/// Programs for tracepoints that this kernel lacks are left out.
+fn load_what_fits(mut open: OpenObject) -> libbpf_rs::Result<Object> {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    for mut program in open.progs_mut().filter(|program| program.name() == "on_capability") {
+        program.set_autoload(symbols.contains(" __traceiter_cap_capable\n"));
+    }
+    open.load()
+}
+
 impl Control {
     /// Loads and attaches; nothing is watched yet.
     pub fn start() -> Result<Self> {
         let debug = std::env::var_os("ONEJOB_PROBE_DEBUG").is_some();
         libbpf_rs::set_print(debug.then_some((PrintLevel::Info, print_libbpf)));
         let open = ObjectBuilder::default().open_memory(PROGRAM);
-        let object = open.and_then(|open| open.load()).map_err(|error| refused("load", &error))?;
+        let object = open.and_then(load_what_fits).map_err(|error| refused("load", &error))?;
         let mut control = Control { object, links: Vec::new() };
         control.fill_rules()?;
         control.attach()?;
@@ -55,7 +64,7 @@ impl Control {
     }
 
     fn attach(&mut self) -> Result<()> {
-        for program in self.object.progs_mut() {
+        for program in self.object.progs_mut().filter(|program| program.autoload()) {
             let link = program.attach().map_err(|error| refused("attach", &error))?;
             self.links.push(link);
         }
@@ -116,10 +125,10 @@ impl Control {
         Ok(value.map_err(|error| map_failed(name, error))?.unwrap_or_default())
     }
 
-    /// The counters of one slot, by call number.
-    pub fn counts(&self, slot: u32) -> Result<Vec<u64>> {
-        let bytes = self.at("counts", slot)?;
-        Ok(bytes.chunks_exact(8).map(|word| layout::u64_at(word, 0)).collect())
+    /// A counter of calls.
+    pub fn count(&self, index: u32) -> Result<u64> {
+        let bytes = self.at("counts", index)?;
+        Ok(if bytes.is_empty() { 0 } else { layout::u64_at(&bytes, 0) })
     }
 
     pub fn totals(&self) -> Result<Totals> {

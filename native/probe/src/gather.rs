@@ -1,44 +1,67 @@
 //! What the eBPF maps hold, turned into a recording.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::rule_of;
 use crate::control::Control;
 use crate::failure::Failure;
-use crate::layout::{FileKey, ROLE_PROGRAM, ROLES, Totals, u16_at, u32_at, u64_at};
-use crate::recording::{Call, FORMAT, Fact, FileUse, Peaks, Program, Recording};
+use crate::layout::{FACT_CAPABILITY, FileKey, NO_OBJECT, ROLE_PROGRAM, ROLES, Totals};
+use crate::layout::{u16_at, u32_at, u64_at};
+use crate::more;
+use crate::recording::{Call, FORMAT, Fact, FileUse, Peaks, Program, Recording, Through};
 
-type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T> = std::result::Result<T, Failure>;
 
 /// A place in the recording: program, then drill.
-type Place = (u32, u32);
+pub type Place = (u32, u32);
+
+/// What one instruction called.
+struct Caller {
+    slot: u32,
+    nr: u32,
+    object: u32,
+    count: u64,
+}
 
 /// Which program and drill each slot of the kernel's counters belongs to.
-struct Slots {
+pub struct Slots {
     places: BTreeMap<u32, Place>,
+    /// The recording's number of each program of the kernel's.
+    ids: BTreeMap<u32, u32>,
     programs: Vec<Program>,
 }
 
 impl Slots {
     /// Several of the kernel's program numbers may have one path: they become one program.
-    fn read(control: &Control, files: &[(FileKey, u64)]) -> Result<Self> {
+    fn read(control: &Control, files: &[(FileKey, u64)], callers: &[Caller]) -> Result<Self> {
         let slots = control.entries("slots")?;
         let numbers: BTreeMap<u32, (u32, u32)> =
             slots.iter().map(|(key, slot)| (u32_at(slot, 0), (u32_at(key, 0), u32_at(key, 4)))).collect();
-        let mut paths = BTreeMap::new();
-        for (file, _) in files.iter().filter(|(file, _)| file.role == ROLE_PROGRAM) {
-            if let Some((program, _)) = numbers.get(&file.slot) {
-                paths.insert(*program, String::from_utf8_lossy(&file.path).into_owned());
-            }
-        }
-        let mut found = Slots { places: BTreeMap::new(), programs: Vec::new() };
-        let mut ids = BTreeMap::new();
-        let raw: std::collections::BTreeSet<u32> = numbers.values().map(|at| at.0).collect();
-        for program in raw {
+        let named = files.iter().filter(|(file, _)| file.role == ROLE_PROGRAM);
+        let paths: BTreeMap<u32, String> =
+            named.map(|(file, _)| (file.flags, String::from_utf8_lossy(&file.path).into_owned())).collect();
+        let objects = callers.iter().map(|caller| caller.object).filter(|object| *object != NO_OBJECT);
+        let raw: BTreeSet<u32> = numbers.values().map(|at| at.0).chain(objects).collect();
+        let mut found = Slots { places: BTreeMap::new(), ids: BTreeMap::new(), programs: Vec::new() };
+        // Programs first, then the libraries that only others call through.
+        let (ran, only_mapped): (Vec<u32>, Vec<u32>) =
+            raw.iter().partition(|number| numbers.values().any(|at| at.0 == **number));
+        for program in ran.into_iter().chain(only_mapped) {
             let path = paths.get(&program).map_or("(no name: deleted, or in memory)", String::as_str);
-            ids.insert(program, found.id_of(path));
+            let id = found.id_of(path);
+            found.ids.insert(program, id);
         }
-        found.places = numbers.iter().map(|(slot, at)| (*slot, (ids[&at.0], at.1))).collect();
+        found.places = numbers.iter().map(|(slot, at)| (*slot, (found.ids[&at.0], at.1))).collect();
         Ok(found)
+    }
+
+    /// Where what stands in a slot belongs.
+    pub fn place(&self, slot: u32) -> Option<Place> {
+        self.places.get(&slot).copied()
+    }
+
+    /// The recording's number of a program or library of the kernel's.
+    pub fn id(&self, program: u32) -> Option<u32> {
+        self.ids.get(&program).copied()
     }
 
     fn id_of(&mut self, path: &str) -> u32 {
@@ -51,6 +74,14 @@ impl Slots {
     }
 }
 
+fn read_callers(control: &Control) -> Result<Vec<Caller>> {
+    let caller = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let count = control.count(u32_at(value, 0))?;
+        Ok(Caller { slot: u32_at(key, 8), nr: u32_at(key, 12), object: u32_at(value, 4), count })
+    };
+    control.entries("callers")?.iter().map(caller).collect()
+}
+
 fn read_files(control: &Control) -> Result<Vec<(FileKey, u64)>> {
     let mut files = Vec::new();
     for map in ["short_files", "medium_files", "long_files"] {
@@ -60,18 +91,16 @@ fn read_files(control: &Control) -> Result<Vec<(FileKey, u64)>> {
     Ok(files)
 }
 
-fn collect_calls(control: &Control, slots: &Slots) -> Result<Vec<Call>> {
+fn collect_calls(control: &Control, slots: &Slots, callers: &[Caller]) -> Result<Vec<Call>> {
     let mut calls: BTreeMap<(Place, u32), Call> = BTreeMap::new();
-    for (slot, place) in &slots.places {
-        for (nr, count) in control.counts(*slot)?.into_iter().enumerate().filter(|at| at.1 > 0) {
-            let (nr, (program, drill)) = (nr as u32, *place);
-            let fresh = Call { program, drill, nr, count: 0, errors: BTreeMap::new() };
-            calls.entry((*place, nr)).or_insert(fresh).count += count;
-        }
+    for caller in callers.iter().filter(|caller| caller.count > 0) {
+        let Some((program, drill)) = slots.place(caller.slot) else { continue };
+        let fresh = Call { program, drill, nr: caller.nr, count: 0, errors: BTreeMap::new() };
+        calls.entry(((program, drill), caller.nr)).or_insert(fresh).count += caller.count;
     }
     for (key, count) in control.entries("errors")? {
         let (slot, nr, errno) = (u32_at(&key, 0), u16_at(&key, 4), u16_at(&key, 6));
-        let call = slots.places.get(&slot).and_then(|place| calls.get_mut(&(*place, nr.into())));
+        let call = slots.place(slot).and_then(|place| calls.get_mut(&(place, nr.into())));
         if let Some(call) = call {
             *call.errors.entry(errno).or_default() += u64_at(&count, 0);
         }
@@ -82,12 +111,14 @@ fn collect_calls(control: &Control, slots: &Slots) -> Result<Vec<Call>> {
 fn collect_facts(control: &Control, slots: &Slots) -> Result<Vec<Fact>> {
     let mut facts: BTreeMap<(Place, u32, Vec<u64>), Fact> = BTreeMap::new();
     for (key, value) in control.entries("facts")? {
-        let Some(place) = slots.places.get(&u32_at(&key, 0)) else { continue };
-        let nr = u32_at(&key, 4);
+        let (Some(place), nr) = (slots.place(u32_at(&key, 0)), u32_at(&key, 4)) else { continue };
+        if nr >= FACT_CAPABILITY {
+            continue; // no call's: see more.rs
+        }
         let args: Vec<u64> = (0..rule_of(nr).fact_length()).map(|i| u64_at(&key, 8 + 8 * i)).collect();
-        let (program, drill) = *place;
+        let (program, drill) = place;
         let fresh = Fact { program, drill, nr, args: args.clone(), count: 0, failed: 0 };
-        let fact = facts.entry((*place, nr, args)).or_insert(fresh);
+        let fact = facts.entry((place, nr, args)).or_insert(fresh);
         fact.count += u64_at(&value, 0);
         fact.failed += u64_at(&value, 8);
     }
@@ -96,11 +127,11 @@ fn collect_facts(control: &Control, slots: &Slots) -> Result<Vec<Fact>> {
 
 fn collect_files(files: &[(FileKey, u64)], slots: &Slots) -> Vec<FileUse> {
     let mut uses: BTreeMap<FileUse, u64> = BTreeMap::new();
-    for (file, count) in files.iter().filter(|(file, _)| file.role != ROLE_PROGRAM) {
-        let Some((program, drill)) = slots.places.get(&file.slot) else { continue };
+    for (file, count) in files.iter().filter(|(file, _)| usize::from(file.role) < ROLES.len()) {
+        let Some((program, drill)) = slots.place(file.slot) else { continue };
         let key = FileUse {
-            program: *program,
-            drill: *drill,
+            program,
+            drill,
             nr: file.nr,
             role: ROLES[usize::from(file.role)],
             path: String::from_utf8_lossy(&file.path).into_owned(),
@@ -112,6 +143,17 @@ fn collect_files(files: &[(FileKey, u64)], slots: &Slots) -> Vec<FileUse> {
         *uses.entry(key).or_default() += count;
     }
     uses.into_iter().map(|(file, count)| FileUse { count, ..file }).collect()
+}
+
+fn collect_through(slots: &Slots, callers: &[Caller]) -> Vec<Through> {
+    let mut rows: BTreeMap<(Place, u32, u32), u64> = BTreeMap::new();
+    for caller in callers.iter().filter(|caller| caller.count > 0) {
+        if let (Some(place), Some(object)) = (slots.place(caller.slot), slots.id(caller.object)) {
+            *rows.entry((place, caller.nr, object)).or_default() += caller.count;
+        }
+    }
+    let row = |(((program, drill), nr, object), count)| Through { program, drill, nr, object, count };
+    rows.into_iter().map(row).collect()
 }
 
 fn collect_lost(control: &Control, totals: &Totals, files: &[(FileKey, u64)]) -> BTreeMap<&'static str, u64> {
@@ -132,16 +174,24 @@ fn collect_lost(control: &Control, totals: &Totals, files: &[(FileKey, u64)]) ->
 
 pub fn gather(control: &Control, drills: &[String]) -> Result<Recording> {
     let files = read_files(control)?;
-    let slots = Slots::read(control, &files)?;
+    let callers = read_callers(control)?;
+    let slots = Slots::read(control, &files, &callers)?;
     let totals = control.totals()?;
     Ok(Recording {
         format: FORMAT,
         backend: "ebpf",
         drills: drills.to_vec(),
         lost: collect_lost(control, &totals, &files),
-        calls: collect_calls(control, &slots)?,
+        calls: collect_calls(control, &slots, &callers)?,
         facts: collect_facts(control, &slots)?,
         files: collect_files(&files, &slots),
+        through: collect_through(&slots, &callers),
+        traffic: more::traffic(control, &slots, &files)?,
+        listeners: more::listeners(control, &slots)?,
+        capabilities: more::capabilities(control, &slots)?,
+        identities: more::identities(control, &slots)?,
+        starts: more::starts(control, &slots)?,
+        interfaces: more::interfaces(&files, &slots),
         programs: slots.programs,
         peaks: Peaks {
             processes: totals.processes,

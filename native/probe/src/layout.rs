@@ -4,11 +4,25 @@ pub const CALLS: usize = 512;
 /// The head of a file key, before the path.
 const FILE_HEAD: usize = 16;
 /// `struct thread` of shared.h: what a watched thread starts with is all zeroes.
-pub const THREAD_SIZE: usize = 120;
+pub const THREAD_SIZE: usize = 120 + 32 * 16;
 
-/// The role of a file in shared.h's order; the last one names programs and is not recorded.
+/// How a file was used, in shared.h's order; the roles behind these only name things.
 pub const ROLES: [&str; 7] = ["path", "from", "to", "exec", "map", "bind", "connect"];
 pub const ROLE_PROGRAM: u8 = 7;
+pub const ROLE_OBJECT: u8 = 8;
+pub const ROLE_FILESYSTEM: u8 = 9;
+
+/// Facts that are no call's arguments.
+pub const FACT_CAPABILITY: u32 = 512;
+pub const FACT_IDENTITY: u32 = 513;
+pub const FACT_START: u32 = 514;
+pub const STARTS: [&str; 3] = ["thread", "fork", "exec"];
+
+pub const NO_OBJECT: u32 = u32::MAX;
+/// `enum object_kind`.
+pub const OBJECT_FILE: u32 = 0;
+pub const OBJECT_SOCKET: u32 = 1;
+pub const OBJECT_PIPE: u32 = 2;
 
 pub fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     u16::from_ne_bytes([bytes[offset], bytes[offset + 1]])
@@ -47,7 +61,7 @@ impl FileKey {
     }
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
@@ -90,25 +104,25 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub const SIZE: usize = 22 * 8;
+    pub const SIZE: usize = 24 * 8;
 
     pub fn parse(bytes: &[u8]) -> Self {
         let word = |index: usize| u64_at(bytes, index * 8);
         Totals {
-            processes: word(8),
-            threads: word(9),
-            sockets: word(10),
-            pipes: word(11).div_ceil(2), // a pipe has two ends
-            descriptors: word(12),
-            lost_events: word(13),
-            lost_threads: word(14),
-            lost_files: word(15),
-            lost_facts: word(16),
-            lost_errors: word(17),
-            lost_sockets: word(18),
-            lost_truncated: word(19),
-            lost_unreadable: word(20),
-            lost_foreign: word(21),
+            processes: word(10),
+            threads: word(11),
+            sockets: word(12),
+            pipes: word(13).div_ceil(2), // a pipe has two ends
+            descriptors: word(14),
+            lost_events: word(15),
+            lost_threads: word(16),
+            lost_files: word(17),
+            lost_facts: word(18),
+            lost_errors: word(19),
+            lost_sockets: word(20),
+            lost_truncated: word(21),
+            lost_unreadable: word(22),
+            lost_foreign: word(23),
         }
     }
 }

@@ -7,6 +7,7 @@ mod gather;
 mod keeper;
 mod launch;
 mod layout;
+mod more;
 mod recording;
 mod session;
 

@@ -20,6 +20,13 @@ pub struct Recording {
     pub calls: Vec<Call>,
     pub facts: Vec<Fact>,
     pub files: Vec<FileUse>,
+    pub through: Vec<Through>,
+    pub traffic: Vec<Traffic>,
+    pub listeners: Vec<Listener>,
+    pub capabilities: Vec<Capability>,
+    pub identities: Vec<Identity>,
+    pub starts: Vec<Start>,
+    pub interfaces: Vec<Interface>,
     pub peaks: Peaks,
 }
 
@@ -60,6 +67,84 @@ pub struct FileUse {
     pub error: u16,
     pub flags: u32,
     pub created: bool,
+    pub count: u64,
+}
+
+/// Of the calls of a program, those by an instruction of `object`.
+#[derive(Serialize)]
+pub struct Through {
+    pub program: u32,
+    pub drill: u32,
+    pub nr: u32,
+    pub object: u32,
+    pub count: u64,
+}
+
+/// What was done to one object through descriptors by one call.
+#[derive(Serialize)]
+pub struct Traffic {
+    pub program: u32,
+    pub drill: u32,
+    pub nr: u32,
+    pub object: String,
+    pub component: String,
+    pub count: u64,
+    pub bytes: u64,
+    pub jumps: u64,
+}
+
+/// A socket that was listened on.
+#[derive(Serialize)]
+pub struct Listener {
+    pub program: u32,
+    pub drill: u32,
+    pub family: u16,
+    #[serde(rename = "type")]
+    pub kind: u16,
+    pub address: String,
+    pub port: u16,
+    pub backlog: u64,
+    pub queue_peak: u64,
+    pub accepted: u64,
+}
+
+/// How often the kernel asked for a capability.
+#[derive(Serialize)]
+pub struct Capability {
+    pub program: u32,
+    pub drill: u32,
+    pub capability: u64,
+    pub count: u64,
+    pub refused: u64,
+}
+
+/// Effective ids.
+#[derive(Serialize)]
+pub struct Identity {
+    pub program: u32,
+    pub drill: u32,
+    pub uid: u64,
+    pub gid: u64,
+    pub no_new_privs: bool,
+}
+
+/// What a program started.
+#[derive(Serialize)]
+pub struct Start {
+    pub program: u32,
+    pub child: u32,
+    pub drill: u32,
+    pub how: &'static str,
+    pub count: u64,
+}
+
+/// A type of file system that was mounted.
+#[derive(Serialize)]
+pub struct Interface {
+    pub program: u32,
+    pub drill: u32,
+    pub kind: &'static str,
+    pub name: String,
     pub count: u64,
 }
 

@@ -1,5 +1,6 @@
 """The further facts of a recording in the profile's words: relationships, traffic, privileges."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ from onejob.model.syscalls import call_name
 from onejob.profiler.recording import Recording, Seen
 
 _AF_NETLINK = 16
+_SOCKET = re.compile(r"socket:(\d{1,3})(?:/(\d{1,5}))?")
 # Where a path is the kernel's own, and what the profile calls it; the first that fits.
 _INTERFACES = (("/proc/sys/", "sysctl"), ("/proc", "proc"), ("/sys", "sys"), ("/dev", "device"))
 
@@ -42,7 +44,8 @@ class Facts:
         """Through which object each call was made, and which parts of the kernel it concerned."""
         components: defaultdict[tuple[int, int, int], set[str]] = defaultdict(set)
         for traffic in self._recording.traffic:
-            components[traffic.program, traffic.drill, traffic.nr].add(traffic.component)
+            key = traffic.program, traffic.drill, traffic.nr
+            components[key].add(_named(traffic.component))
         for fact in self._recording.facts:
             if call_name(fact.nr) in ("socket", "socketpair"):
                 family = f"socket:{family_name(fact.args[0])}"
@@ -67,8 +70,8 @@ class Facts:
                 program=self.program(seen),
                 drill=self.drill(seen),
                 call_name=call_name(seen.nr),
-                object=seen.object,
-                component=seen.component,
+                object=_named(seen.object),
+                component=_named(seen.component),
                 count=seen.count,
                 bytes=seen.bytes,
                 jumps=seen.jumps,
@@ -169,6 +172,14 @@ class Facts:
             )
             for (program, drill, kind, name), count in sorted(counts.items())
         )
+
+
+def _named(thing: str) -> str:
+    """``socket:2/1`` as ``socket:inet/stream``; anything else as it is."""
+    if found := _SOCKET.fullmatch(thing):
+        kind = f"/{type_name(int(found[2]))}" if found[2] else ""
+        return f"socket:{family_name(int(found[1]))}{kind}"
+    return thing
 
 
 def _interface_of(path: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from onejob.model.call_purposes import purpose_of, purposes
-from onejob.model.profile import Profile, Traffic
+from onejob.model.profile import Listener, Profile, Traffic
 
 MOST_ROWS = 12
 _NUMBER_OF_CALLS = 8
@@ -104,13 +104,19 @@ def _bytes_text(rows: Iterable[Traffic]) -> str:
 
 
 def _listeners(profile: Profile) -> Table:
+    groups: defaultdict[tuple[str, str], list[Listener]] = defaultdict(list)
+    for row in profile.listeners:
+        address = f"{row.address} {row.port or ''}".strip()
+        groups[f"{row.family}/{row.kind}", address].append(row)
     rows = tuple(
         (
-            f"{row.family}/{row.kind}", f"{row.address} {row.port or ''}".strip(),
-            str(row.backlog), str(row.queue_peak), str(row.accepted),
+            *socket,
+            str(max(row.backlog for row in found)),
+            str(max(row.queue_peak for row in found)),
+            str(sum(row.accepted for row in found)),
         )
-        for row in profile.listeners
-    )  # fmt: skip
+        for socket, found in sorted(groups.items())
+    )
     heads = ("socket", "address", "backlog", "most waiting", "accepted")
     return Table("where it listens", heads, rows)
 

@@ -33,6 +33,14 @@ def test_a_relationship_joins_program_library_and_what_the_kernel_answered_with(
     )
 
 
+def test_sockets_are_named_by_family_and_type() -> None:
+    seen = recording(traffic=row(nr=READ, object="socket:10/2", component="socket:10", bytes=7))
+    (traffic,) = Facts(seen).traffic()
+    assert (traffic.object, traffic.component, traffic.bytes) == (
+        "socket:inet6/dgram", "socket:inet6", 7,
+    )  # fmt: skip
+
+
 def test_a_listener_is_named_by_family_and_type_without_its_flags() -> None:
     seen = recording(
         listeners=({"program": 0, "drill": 0, "family": 10, "type": 1 | 0o4000, "address": "::",

@@ -4,6 +4,7 @@ from onejob.model.call_purposes import UNKNOWN, purpose_of, purposes
 from onejob.model.profile import (
     CallUse,
     CapabilityUse,
+    Listener,
     Profile,
     ProgramAllocation,
     ProgramPeak,
@@ -62,6 +63,17 @@ def test_traffic_is_read_and_written_by_object() -> None:
     )
     assert table(Profile(traffic=traffic), "where its data goes") == (
         ("/var/log/x", "ext4", "30 bytes in 2", "500 bytes in 5", "23", ""),
+    )
+
+
+def test_a_listener_is_one_row_whatever_the_drill() -> None:
+    place = {"program": PROGRAM, "family": "inet", "kind": "stream", "address": "::"}
+    listeners = tuple(
+        Listener(drill=drill, port=80, backlog=511, queue_peak=peak, accepted=accepted, **place)
+        for drill, peak, accepted in (("start", 1, 3), ("serve", 7, 23))
+    )
+    assert table(Profile(listeners=listeners), "listens") == (
+        ("inet/stream", ":: 80", "511", "7", "26"),
     )
 
 

@@ -1,7 +1,7 @@
 // Counters: calls by (program, drill), their errors, and their facts.
 #pragma once
 
-#include "shared.h"
+#include "programs.h"
 
 static __always_inline __u32 current_drill(void)
 {
@@ -38,15 +38,65 @@ static __always_inline void refresh_slot(struct thread *thread)
 		return;
 	thread->drill = now;
 	thread->slot = find_slot(thread->program, now);
+	__builtin_memset(thread->cache, 0, sizeof(thread->cache));
 }
 
-static __always_inline void count_call(struct thread *thread, __u32 nr)
+static long object_of_vma(struct task_struct *task, struct vm_area_struct *vma, __u32 *object)
 {
-	__u32 slot = thread->slot;
-	struct calls *calls = bpf_map_lookup_elem(&counts, &slot);
+	struct file *file = BPF_CORE_READ(vma, vm_file);
 
-	if (calls)
-		__sync_fetch_and_add(&calls->count[nr & (CALLS - 1)], 1);
+	*object = file ? find_object(task, file) : NO_OBJECT;
+	return 0;
+}
+
+// The counter of a call made by the instruction at `address`, made at first use. Which program or
+// library that lies in is found then; where the kernel cannot tell now, it is asked again.
+__noinline int find_counter(struct thread *thread, __u64 address, __u32 nr)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct caller_key key = { .address = address, .nr = nr };
+	struct caller fresh = { .object = NO_OBJECT }, *known;
+	struct totals *totals = get_totals();
+
+	if (!thread || !totals)
+		return -1;
+	key.slot = thread->slot;
+	if (key.slot == NO_SLOT)
+		return -1;
+	known = bpf_map_lookup_elem(&callers, &key);
+	if (!known) {
+		fresh.index = __sync_fetch_and_add(&totals->next_counter, 1);
+		if (fresh.index >= COUNTERS)
+			return -1;
+		bpf_map_update_elem(&callers, &key, &fresh, BPF_NOEXIST);
+		known = bpf_map_lookup_elem(&callers, &key); // another processor may have been first
+		if (!known)
+			return -1;
+	}
+	if (address && known->object == NO_OBJECT) {
+		__u32 object = NO_OBJECT;
+
+		bpf_find_vma(task, address, object_of_vma, &object, 0);
+		known->object = object;
+	}
+	return known->index;
+}
+
+static __always_inline void count_call(struct thread *thread, __u64 address, __u32 nr)
+{
+	__u64 key = address ^ (__u64)(nr + 1) << 48;
+	struct cached *cached = &thread->cache[(address >> 2 ^ nr) & (CACHED - 1)];
+	__u32 index = cached->index;
+	__u64 *count;
+
+	if (cached->key != key) {
+		index = find_counter(thread, address, nr);
+		cached->key = key;
+		cached->index = index;
+	}
+	count = bpf_map_lookup_elem(&counts, &index);
+	if (count)
+		__sync_fetch_and_add(count, 1);
 	else
 		LOSE(events);
 }

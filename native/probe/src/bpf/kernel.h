@@ -27,19 +27,38 @@
 #define SB_KERNMOUNT (1 << 22)  // a mount nobody can name: memfd, sockets, pipes
 #define TS_COMPAT 2             // arch/x86/include/asm/thread_info.h: 32-bit call in progress
 #define CLOSE_RANGE_CLOEXEC 4
+#define F_DUPFD 0 // include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h
+#define F_SETLK 6
+#define F_SETLKW 7
+#define F_OFD_SETLK 37
+#define F_OFD_SETLKW 38
+#define F_DUPFD_CLOEXEC 1030
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define O_APPEND 02000
+#define PFA_NO_NEW_PRIVS_BIT 0 // of atomic_flags, include/linux/sched.h
+#define SOCKFS_MAGIC 0x534F434B // include/uapi/linux/magic.h
+#define PIPEFS_MAGIC 0x50495045
+#define ANON_INODE_FS_MAGIC 0x09041934
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs {
-	unsigned long r10, r9, r8, dx, si, di;
+	unsigned long r10, r9, r8, dx, si, di, ip;
+};
+
+struct file_system_type {
+	const char *name;
 };
 
 struct super_block {
-	unsigned long s_flags;
+	unsigned long s_flags, s_magic;
 	__u32 s_dev;
+	struct file_system_type *s_type;
 };
 
 struct inode {
+	unsigned short i_mode;
 	unsigned long i_ino;
 	struct super_block *i_sb;
 };
@@ -85,7 +104,10 @@ struct file_ref {
 };
 
 struct file {
-	unsigned int f_mode;
+	unsigned int f_mode, f_flags;
+	__s64 f_pos;
+	const void *f_op;
+	void *private_data;
 	struct inode *f_inode;
 	struct path f_path;
 	struct file_ref f_ref; // since 6.13: 0 means one reference, negative means gone
@@ -108,6 +130,60 @@ struct fs_struct {
 	struct path root, pwd;
 };
 
+struct in6_addr {
+	__u8 bytes[16];
+};
+
+struct sock_common {
+	unsigned short skc_family;
+	__u16 skc_num; // the port, in our byte order
+	__u32 skc_rcv_saddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sk_buff_head {
+	__u32 qlen;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
+	__u32 sk_ack_backlog, sk_max_ack_backlog;
+};
+
+struct socket {
+	short type;
+	struct sock *sk;
+};
+
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[1];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct path path;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t, kgid_t;
+
+struct cred {
+	kuid_t euid;
+	kgid_t egid;
+};
+
 struct thread_info {
 	__u32 status;
 };
@@ -128,6 +204,8 @@ struct task_struct {
 	struct pid *thread_pid;
 	struct fs_struct *fs;
 	struct files_struct *files;
+	const struct cred *cred;
+	unsigned long atomic_flags;
 };
 
 struct linux_binprm {

@@ -3,7 +3,10 @@
 
 #include "counting.h"
 #include "paths.h"
+#include "listeners.h"
+#include "privileges.h"
 #include "sockets.h"
+#include "traffic.h"
 
 // Reads a word of a structure that a pointer argument points to.
 static __always_inline __u64 user_word(__u64 address)
@@ -32,10 +35,12 @@ __noinline int note_open(struct thread *thread, __u32 nr, struct rule *rule, lon
 	scratch = start_key(thread, nr, ROLE_PATH, flags, error);
 	if (!scratch)
 		return 0;
-	if (!error && flags & O_CREAT) {
+	if (!error) {
 		struct file *file = file_of(task, result);
 
-		scratch->key.created = !!(BPF_CORE_READ(file, f_mode) & FMODE_CREATED);
+		forget_position(file);
+		if (flags & O_CREAT)
+			scratch->key.created = !!(BPF_CORE_READ(file, f_mode) & FMODE_CREATED);
 	}
 	return store_argument(thread, thread->args[rule->path & 7],
 			      rule->dirfd < 0 ? (__u32)AT_FDCWD
@@ -155,4 +160,21 @@ static __always_inline void pair_descriptors(__u64 address)
 	__u32 low = both, high = both >> 32;
 
 	raise_descriptors(low > high ? low : high);
+}
+
+// mount(2) names the type of file system in its third argument, fsopen(2) in its first.
+__noinline int note_filesystem(struct thread *thread, __u32 nr, __u64 name)
+{
+	struct scratch *scratch;
+	long size;
+
+	if (!thread || !name)
+		return 0;
+	scratch = start_key(thread, nr, ROLE_FILESYSTEM, 0, 0);
+	if (!scratch)
+		return 0;
+	size = bpf_probe_read_user_str(scratch->path, 64, (void *)name);
+	if (size > 1)
+		store(size);
+	return 0;
 }

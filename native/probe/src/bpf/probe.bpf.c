@@ -9,6 +9,13 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL"; // the kernel's tracing helpers ask for it
 
 #define NR_EXECVE 59
+#define NR_MOUNT 165
+
+static __always_inline bool is_lock(__u64 command)
+{
+	return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK ||
+	       command == F_OFD_SETLKW;
+}
 
 static __always_inline void save_args(struct thread *thread, struct pt_regs *regs)
 {
@@ -63,7 +70,7 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long id)
 	if (!rule)
 		return 0;
 	if (rule->special != SPECIAL_EXEC) // counted for the program that results, see on_exec
-		count_call(thread, nr);
+		count_call(thread, regs->ip, nr);
 	if (rule->special == SPECIAL_NO_RETURN)
 		return 0;
 	thread->pending = nr + 1;
@@ -74,6 +81,27 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long id)
 		note_facts(thread, nr, rule, false);
 	enter_special(task, thread, rule);
 	return 0;
+}
+
+// What is noted only of calls that succeeded.
+static __always_inline void exit_successful(struct thread *thread, __u32 nr, struct rule *rule,
+					    long result)
+{
+	switch (rule->special) {
+	case SPECIAL_LISTEN:
+		note_listener(thread, thread->args[0], 0);
+		break;
+	case SPECIAL_ACCEPT:
+		live_descriptor(result, LIVE_SOCKET);
+		note_listener(thread, thread->args[0], 1);
+		break;
+	case SPECIAL_IDENTITY:
+		note_identity(bpf_get_current_task_btf(), thread);
+		break;
+	case SPECIAL_MOUNT:
+		note_filesystem(thread, nr, thread->args[nr == NR_MOUNT ? 2 : 0]);
+		break;
+	}
 }
 
 static __always_inline void exit_special(struct thread *thread, __u32 nr, struct rule *rule,
@@ -104,10 +132,23 @@ static __always_inline void exit_special(struct thread *thread, __u32 nr, struct
 	case SPECIAL_CLONE3:
 		note_clone3(thread, nr, error);
 		break;
-	case SPECIAL_FCNTL: // F_DUPFD and F_DUPFD_CLOEXEC
-		if (!error && (thread->args[1] == 0 || thread->args[1] == 1030))
+	case SPECIAL_FCNTL:
+		if (error)
+			break;
+		if (thread->args[1] == F_DUPFD || thread->args[1] == F_DUPFD_CLOEXEC)
 			raise_descriptors(result);
+		if (is_lock(thread->args[1]))
+			note_traffic(thread, nr, thread->args[0], MOVES, 0);
 		break;
+	default:
+		if (!error)
+			exit_successful(thread, nr, rule, result);
+	}
+	if (rule->moves && !error) {
+		note_traffic(thread, nr, thread->args[0], rule->moves, result);
+		if (rule->second >= 0)
+			note_traffic(thread, nr, thread->args[rule->second & 7],
+				     rule->moves & (MOVES | MOVES_BYTES), result);
 	}
 }
 
@@ -127,7 +168,7 @@ int BPF_PROG(on_exit, struct pt_regs *regs, long result)
 	if (!rule)
 		return 0;
 	if (rule->special == SPECIAL_EXEC)
-		count_call(thread, nr);
+		count_call(thread, 0, nr);
 	if (result < 0 && result >= -MAX_ERRNO) {
 		error = -result;
 		if (error >= ERESTARTSYS && error <= ERESTART_LAST)
@@ -194,6 +235,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	to->drill = from->drill;
 	to->slot = from->slot;
 	to->active = true;
+	note_start(from, from->program, child->pid != child->tgid ? STARTED_THREAD : STARTED_PROCESS);
 	add_thread(totals);
 	if (child->pid == child->tgid)
 		return add_process(child);
@@ -224,23 +266,31 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	struct task_struct *self = bpf_get_current_task_btf();
 	struct thread *thread = bpf_task_storage_get(&threads, self, NULL, 0);
 	struct totals *totals = get_totals();
-	bool fresh = false;
+	bool fresh = false, watched;
 	struct scratch *scratch;
-	__u32 nr;
+	__u32 nr, program;
 
 	if (!thread || !totals)
 		return 0;
-	if (!thread->active)
+	watched = thread->active;
+	if (!watched)
 		activate(self, thread);
 	nr = thread->pending ? thread->pending - 1 : NR_EXECVE;
 	thread->pending = 0;
-	thread->program = find_program(bprm->file, &fresh);
+	program = find_program(bprm->file, &fresh);
+	if (watched) {
+		refresh_slot(thread); // what is left behind is who starts it
+		note_start(thread, program, STARTED_PROGRAM);
+	}
+	thread->program = program;
 	thread->drill = current_drill();
 	thread->slot = find_slot(thread->program, thread->drill);
+	__builtin_memset(thread->cache, 0, sizeof(thread->cache));
 	totals->doubts = 1; // close-on-exec happened unseen
-	count_call(thread, nr);
+	count_call(thread, 0, nr);
+	note_identity(self, thread);
 	store_executed(thread, nr, bprm);
-	scratch = fresh ? start_key(thread, nr, ROLE_PROGRAM, 0, 0) : NULL;
+	scratch = fresh ? start_key(thread, nr, ROLE_PROGRAM, program, 0) : NULL;
 	if (scratch)
 		store_file(self, scratch, bprm->file);
 	return 0;
@@ -266,5 +316,19 @@ int BPF_PROG(on_process_exit, struct task_struct *task)
 	closing_range(0, MAX_DESCRIPTORS);
 	bpf_map_delete_elem(&processes, &tgid);
 	__sync_fetch_and_add(&totals->processes, -1);
+	return 0;
+}
+
+// Since 6.13; left out where the kernel does not have it.
+SEC("tp_btf/cap_capable")
+int BPF_PROG(on_capability, const struct cred *cred, void *target, void *has, int capability,
+	     int refused)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct thread *thread = bpf_task_storage_get(&threads, task, NULL, 0);
+
+	if (!thread || !thread->active || thread->slot == NO_SLOT)
+		return 0;
+	note_capability(thread, capability, refused);
 	return 0;
 }

@@ -24,6 +24,25 @@ static __noinline __u32 find_program(struct file *file, bool *fresh)
 	return program;
 }
 
+// The number of a program or library that is mapped, its path stored at first sight.
+static __noinline __u32 find_object(struct task_struct *task, struct file *file)
+{
+	struct scratch *scratch;
+	bool fresh = false;
+	__u32 object = find_program(file, &fresh);
+
+	if (!fresh)
+		return object;
+	scratch = get_scratch();
+	if (!scratch)
+		return object;
+	__builtin_memset(scratch, 0, 128);
+	scratch->key.role = ROLE_PROGRAM;
+	scratch->key.flags = object;
+	store_file(task, scratch, file);
+	return object;
+}
+
 // Files by the names that exec used: the command's, and the interpreter's if it is a script.
 static __noinline int store_executed(struct thread *thread, __u32 nr, struct linux_binprm *bprm)
 {

@@ -8,9 +8,21 @@
 #define CALLS 512            // x86_64 call numbers stay below
 #define SLOTS 2048           // pairs of (program, drill)
 #define NO_SLOT 0xffffffff
+#define COUNTERS 131072      // triples of (slot, call, instruction)
+#define NO_OBJECT 0xffffffff
+#define CACHED 32
 
 // How a path was used; the names are in layout.rs.
-enum role { ROLE_PATH, ROLE_FROM, ROLE_TO, ROLE_EXEC, ROLE_MAP, ROLE_BIND, ROLE_CONNECT, ROLE_PROGRAM };
+enum role {
+	ROLE_PATH, ROLE_FROM, ROLE_TO, ROLE_EXEC, ROLE_MAP, ROLE_BIND, ROLE_CONNECT,
+	ROLE_PROGRAM,        // where a program lies
+	ROLE_OBJECT,         // where a file lies that was read or written, its number in `flags`
+	ROLE_FILESYSTEM,     // the name of a file system that was mounted
+};
+
+// Facts that are no call's arguments stand among the facts, under numbers that no call has.
+enum { FACT_CAPABILITY = 512, FACT_IDENTITY, FACT_START };
+enum { STARTED_THREAD, STARTED_PROCESS, STARTED_PROGRAM };
 
 // What a call needs beyond counting, paths and facts; mirrored in calls.rs.
 enum special {
@@ -31,6 +43,10 @@ enum special {
 	SPECIAL_CLONE3,      // flags are in a user structure
 	SPECIAL_EXEC,
 	SPECIAL_FCNTL,       // returns a descriptor for some commands
+	SPECIAL_LISTEN,
+	SPECIAL_ACCEPT,      // returns a socket; the listening one is looked at
+	SPECIAL_IDENTITY,    // changes who the process is
+	SPECIAL_MOUNT,       // names a file system
 	SPECIAL_NO_RETURN,   // sys_exit shows the interrupted call's value (rt_sigreturn)
 };
 
@@ -38,9 +54,15 @@ enum special {
 struct rule {
 	__u8 used, special, returns_descriptor, has_facts;
 	__s8 path, dirfd, role, flags;
-	__s8 path2, dirfd2, role2, unused;
-	__s8 facts[3], unused2;
+	__s8 path2, dirfd2, role2, moves;
+	__s8 facts[3], second; // `second`: another descriptor that is moved through
 };
+
+// What `moves` may say of a call; mirrored in calls.rs.
+#define MOVES 1         // works through the descriptor in its first argument
+#define MOVES_BYTES 2   // as many as it returns
+#define MOVES_ON 4      // from where the file's position is
+#define MOVES_AT 8      // from the position in its fourth argument
 
 struct place {
 	struct dentry *dentry, *root;
@@ -55,6 +77,10 @@ struct thread {
 	__u32 unused;
 	__u64 args[8];
 	struct place before; // where relative paths started before chdir or chroot
+	struct cached {
+		__u64 key;   // the call and the instruction that made it
+		__u32 index, unused;
+	} cache[CACHED];     // its counters, for the current program and drill
 };
 
 struct process {
@@ -63,12 +89,23 @@ struct process {
 };
 
 struct slot_key { __u32 program, drill; };
-struct calls { __u64 count[CALLS]; };
+struct caller_key { __u64 address; __u32 slot, nr; };
+struct caller { __u32 index, object; }; // `object`: number of a program or library
 struct error_key { __u32 slot; __u16 nr, error; };
 struct fact_key { __u32 slot, nr; __u64 args[3]; };
 struct fact { __u64 count, failed; };
 struct program_key { __u64 inode, parent, name; __u32 device, unused; };
 struct live { __u64 inode; __u32 kind, unused; };
+
+// What is read from and written to: a file by its inode, other things by their kind.
+enum object_kind { OBJECT_FILE, OBJECT_SOCKET, OBJECT_PIPE, OBJECT_ANONYMOUS };
+struct object_key { __u64 inode; __u32 device, kind; };
+struct object { __u32 number; char component[16], name[28]; };
+struct traffic_key { struct object_key object; __u32 slot, nr; };
+struct traffic { __u64 count, bytes, jumps; };
+
+struct listener_key { __u32 slot; __u16 family, type, port, unused; char address[116]; };
+struct listener { __u64 backlog, queue_peak, accepted; };
 
 // A path as it was used. `base` = 0: `path` is a string as given. Otherwise `path` holds a string
 // (relative, or empty), and from `path[base]` on the folders that it starts from, innermost first.
@@ -85,7 +122,7 @@ struct file_key {
 #define LONG_PATH (8064 - sizeof(struct file_key))
 
 struct totals {
-	__u64 next_program, next_slot, level;
+	__u64 next_program, next_slot, next_counter, next_object, level;
 	__s64 processes, threads, sockets, pipe_ends, doubts;
 	__u64 peak_processes, peak_threads, peak_sockets, peak_pipe_ends, peak_descriptors;
 	__u64 lost_events, lost_threads, lost_files, lost_facts, lost_errors, lost_sockets;
@@ -113,7 +150,12 @@ struct totals {
 MAP(drill, BPF_MAP_TYPE_ARRAY, __u32, __u32, 1, 0);
 MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, CALLS, 0);
 MAP(totals, BPF_MAP_TYPE_ARRAY, __u32, struct totals, 1, 0);
-MAP(counts, BPF_MAP_TYPE_ARRAY, __u32, struct calls, SLOTS, 0);
+MAP(callers, BPF_MAP_TYPE_HASH, struct caller_key, struct caller, COUNTERS, BPF_F_NO_PREALLOC);
+MAP(counts, BPF_MAP_TYPE_ARRAY, __u32, __u64, COUNTERS, 0);
+MAP(objects, BPF_MAP_TYPE_HASH, struct object_key, struct object, 262144, BPF_F_NO_PREALLOC);
+MAP(traffic, BPF_MAP_TYPE_HASH, struct traffic_key, struct traffic, 262144, BPF_F_NO_PREALLOC);
+MAP(positions, BPF_MAP_TYPE_LRU_HASH, __u64, __u64, 65536, 0);
+MAP(listeners, BPF_MAP_TYPE_HASH, struct listener_key, struct listener, 16384, BPF_F_NO_PREALLOC);
 MAP(threads, BPF_MAP_TYPE_TASK_STORAGE, int, struct thread, 0, BPF_F_NO_PREALLOC);
 MAP(processes, BPF_MAP_TYPE_HASH, __u32, struct process, 65536, BPF_F_NO_PREALLOC);
 MAP(programs, BPF_MAP_TYPE_HASH, struct program_key, __u32, 65536, BPF_F_NO_PREALLOC);

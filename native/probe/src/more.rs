@@ -1,0 +1,167 @@
+//! What else the eBPF maps hold: traffic, listeners, privileges, what was started.
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::control::Control;
+use crate::gather::{Place, Result, Slots};
+use crate::layout::{self, FileKey, OBJECT_FILE, OBJECT_PIPE, OBJECT_SOCKET, u16_at, u32_at, u64_at};
+use crate::recording::{Capability, Identity, Interface, Listener, Start, Traffic};
+
+const AF_UNIX: u16 = 1;
+const AF_INET6: u16 = 10;
+/// `struct object_key` and where `struct listener_key` has its address.
+const OBJECT_KEY: usize = 16;
+const ADDRESS: usize = 12;
+
+/// An object as the recording has it: what it is called, and the kernel component that it is of.
+type Named = (String, String);
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(layout::until_nul(bytes)).into_owned()
+}
+
+/// The names of all objects, by the kernel's key for them.
+fn read_objects(control: &Control, files: &[(FileKey, u64)]) -> Result<BTreeMap<Vec<u8>, Named>> {
+    let learnt = files.iter().filter(|(file, _)| file.role == layout::ROLE_OBJECT);
+    let paths: BTreeMap<u32, String> =
+        learnt.map(|(file, _)| (file.flags, String::from_utf8_lossy(&file.path).into_owned())).collect();
+    let named = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let (number, component, name) = (u32_at(&value, 0), text(&value[4..20]), text(&value[20..48]));
+        let object = match u32_at(&key, 12) {
+            OBJECT_FILE => (paths.get(&number).cloned().unwrap_or("(no name)".into()), component),
+            OBJECT_SOCKET => socket(u32_at(&key, 8), u64_at(&key, 0)),
+            OBJECT_PIPE => ("pipe".into(), "pipe".into()),
+            _ => (format!("anon_inode:{name}"), "anon_inode".into()),
+        };
+        (key, object)
+    };
+    Ok(control.entries("objects")?.into_iter().map(named).collect())
+}
+
+/// By numbers here: the names of families and types are the reader's business.
+fn socket(family: u32, kind: u64) -> Named {
+    (format!("socket:{family}/{kind}"), format!("socket:{family}"))
+}
+
+pub fn traffic(control: &Control, slots: &Slots, files: &[(FileKey, u64)]) -> Result<Vec<Traffic>> {
+    let objects = read_objects(control, files)?;
+    let mut rows: BTreeMap<(Place, u32, Named), [u64; 3]> = BTreeMap::new();
+    for (key, value) in control.entries("traffic")? {
+        let (slot, nr) = (u32_at(&key, OBJECT_KEY), u32_at(&key, OBJECT_KEY + 4));
+        let object: Option<Named> = objects.get(&key[..OBJECT_KEY]).cloned();
+        let (Some(place), Some(object)) = (slots.place(slot), object) else { continue };
+        let sums = rows.entry((place, nr, object)).or_default();
+        for (index, sum) in sums.iter_mut().enumerate() {
+            *sum += u64_at(&value, 8 * index);
+        }
+    }
+    let row = |(key, sums): ((Place, u32, Named), [u64; 3])| {
+        let (((program, drill), nr, (object, component)), [count, bytes, jumps]) = (key, sums);
+        Traffic { program, drill, nr, object, component, count, bytes, jumps }
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+fn address_of(key: &[u8]) -> String {
+    let bytes = &key[ADDRESS..];
+    match u16_at(key, 4) {
+        AF_UNIX if bytes[0] == 0 => format!("@{}", text(&bytes[1..])),
+        AF_UNIX => text(bytes),
+        AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[..16]).expect("16 bytes")).to_string(),
+        _ => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).to_string(),
+    }
+}
+
+pub fn listeners(control: &Control, slots: &Slots) -> Result<Vec<Listener>> {
+    let mut rows = Vec::new();
+    for (key, value) in control.entries("listeners")? {
+        let Some((program, drill)) = slots.place(u32_at(&key, 0)) else { continue };
+        rows.push(Listener {
+            program,
+            drill,
+            family: u16_at(&key, 4),
+            kind: u16_at(&key, 6),
+            port: u16_at(&key, 8),
+            address: address_of(&key),
+            backlog: u64_at(&value, 0),
+            queue_peak: u64_at(&value, 8),
+            accepted: u64_at(&value, 16),
+        });
+    }
+    rows.sort_by(|a, b| {
+        (a.program, a.drill, a.port, &a.address).cmp(&(b.program, b.drill, b.port, &b.address))
+    });
+    Ok(rows)
+}
+
+/// Facts by their place and arguments: how often, and how often of these with a refusal.
+type Facts = BTreeMap<(Place, [u64; 3]), [u64; 2]>;
+
+/// The facts with this number.
+fn facts(control: &Control, slots: &Slots, number: u32) -> Result<Facts> {
+    let mut rows = Facts::new();
+    for (key, value) in control.entries("facts")? {
+        let Some(place) = slots.place(u32_at(&key, 0)).filter(|_| u32_at(&key, 4) == number) else {
+            continue;
+        };
+        let arguments = [u64_at(&key, 8), u64_at(&key, 16), u64_at(&key, 24)];
+        let sums = rows.entry((place, arguments)).or_default();
+        sums[0] += u64_at(&value, 0);
+        sums[1] += u64_at(&value, 8);
+    }
+    Ok(rows)
+}
+
+pub fn capabilities(control: &Control, slots: &Slots) -> Result<Vec<Capability>> {
+    let rows = facts(control, slots, layout::FACT_CAPABILITY)?.into_iter();
+    Ok(rows
+        .map(|(((program, drill), [capability, ..]), [count, refused])| Capability {
+            program,
+            drill,
+            capability,
+            count,
+            refused,
+        })
+        .collect())
+}
+
+pub fn identities(control: &Control, slots: &Slots) -> Result<Vec<Identity>> {
+    let rows = facts(control, slots, layout::FACT_IDENTITY)?.into_keys();
+    Ok(rows
+        .map(|((program, drill), [uid, gid, flag])| Identity {
+            program,
+            drill,
+            uid,
+            gid,
+            no_new_privs: flag != 0,
+        })
+        .collect())
+}
+
+pub fn starts(control: &Control, slots: &Slots) -> Result<Vec<Start>> {
+    let mut rows: BTreeMap<(Place, u32, usize), u64> = BTreeMap::new();
+    for ((place, [child, how, _]), [count, _]) in facts(control, slots, layout::FACT_START)? {
+        let child = slots.id(child as u32).unwrap_or(place.0); // one that never made a call has no slot
+        *rows.entry((place, child, how as usize)).or_default() += count;
+    }
+    let row = |(((program, drill), child, how), count)| Start {
+        program,
+        child,
+        drill,
+        how: layout::STARTS[how],
+        count,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+pub fn interfaces(files: &[(FileKey, u64)], slots: &Slots) -> Vec<Interface> {
+    let mut rows: BTreeMap<(Place, String), u64> = BTreeMap::new();
+    for (file, count) in files.iter().filter(|(file, _)| file.role == layout::ROLE_FILESYSTEM) {
+        if let Some(place) = slots.place(file.slot) {
+            *rows.entry((place, String::from_utf8_lossy(&file.path).into_owned())).or_default() += count;
+        }
+    }
+    let row =
+        |(((program, drill), name), count)| Interface { program, drill, kind: "filesystem", name, count };
+    rows.into_iter().map(row).collect()
+}
