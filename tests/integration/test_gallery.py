@@ -124,8 +124,39 @@ def _redis(profile: Profile) -> None:
     assert {row.block_size for row in profile.allocations}  # through jemalloc
 
 
+def _postgresql(profile: Profile) -> None:
+    """One process for each connection, all of them the user's own; what is kept is synced."""
+    assert called(profile, "fdatasync", "serve") > 100
+    assert called(profile, "fsync", "checkpoint-and-vacuum") > 0
+    assert called(profile, "mremap") > 0  # a large value outgrows its buffer
+    assert profile.number_of_processes > 100  # max_connections
+    assert forks(profile, "overload") > 90
+    assert called(profile, "kill", "reload-by-signal") > 0  # the main process tells the others
+    assert became(profile, "setuid") == set()
+    assert account(profile, "postgres") > 0
+    assert "ssl-cert" in {group.name for group in profile.groups}  # its TLS key is that group's
+    hows = {how for _, how in ways(profile, "/var/lib/postgresql/15/main/postgresql.auto.conf")}
+    assert {"read", "renamed-to"} <= hows
+
+
+def _gunicorn_flask(profile: Profile) -> None:
+    """The imports are there, the application's own too; HUP imports it anew."""
+    app = str(ROOT / "services/gunicorn-flask/app.py")
+    assert {("start", "read"), ("reload", "read")} <= ways(profile, app)
+    read = {file.path for file in profile.files if any(use.how == "read" for use in file.uses)}
+    modules = "/usr/lib/python3/dist-packages"
+    for name in ("flask/__pycache__/app.", "gunicorn/__pycache__/arbiter.", "jinja2/__pycache__/"):
+        assert [path for path in read if path.startswith(f"{modules}/{name}")], name
+    assert forks(profile, "reload") >= 2
+    assert ("rotate-logs", "created") in ways(profile, "/var/log/gunicorn/access.log")
+    small = [row for row in profile.allocations if row.block_size < 512]
+    assert sum(row.peak for row in small) > 10_000  # objects, not Python's arenas
+
+
 FACTS: dict[str, Callable[[Profile], None]] = {
     "nginx": _nginx,
     "apache2": _apache2,
     "redis": _redis,
+    "postgresql": _postgresql,
+    "gunicorn-flask": _gunicorn_flask,
 }
