@@ -153,10 +153,35 @@ def _gunicorn_flask(profile: Profile) -> None:
     assert sum(row.peak for row in small) > 10_000  # objects, not Python's arenas
 
 
+def _exim4(profile: Profile) -> None:
+    """Each delivery is by children that become the receiver, through the set-user-id program."""
+    assert {account(profile, name) for name in ("www-data", "games")} <= became(profile, "setuid")
+    program = profile.file("/usr/sbin/exim4")
+    assert program is not None and program.mode & 0o4000
+    assert called(profile, "execve", "serve") > 0
+    assert called(profile, "execve", "reload") > 0  # the main process executes itself anew
+    assert called(profile, "fsync") + called(profile, "fdatasync") > 0
+    assert ("serve", "appended") in ways(profile, "/var/mail/games")
+    assert ("rotate-logs", "created") in ways(profile, "/var/log/exim4/mainlog")
+    assert profile.number_of_processes >= 21  # smtp_accept_max and the main process
+
+
+def _node(profile: Profile) -> None:
+    """One process of many threads; the script is read, and no more than 100 connections held."""
+    script = str(ROOT / "services/node/server.js")
+    assert {("start", "read"), ("serve", "read")} <= ways(profile, script)
+    assert profile.number_of_processes == 1
+    assert profile.number_of_threads > 5
+    assert 100 < profile.number_of_sockets < 150
+    assert called(profile, "epoll_wait") + called(profile, "epoll_pwait") > 100
+
+
 FACTS: dict[str, Callable[[Profile], None]] = {
     "nginx": _nginx,
     "apache2": _apache2,
     "redis": _redis,
     "postgresql": _postgresql,
     "gunicorn-flask": _gunicorn_flask,
+    "exim4": _exim4,
+    "node": _node,
 }
