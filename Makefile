@@ -18,6 +18,7 @@ install:
 	@scripts/install-packages.sh $(PYTHON)
 	@scripts/make-venv.sh $(PYTHON)
 	@scripts/build-native.sh
+	@scripts/build-static-server.sh
 	@echo "installed: .venv/bin/onejob"
 
 demo: install
@@ -31,6 +32,6 @@ schema: install
 	@.venv/bin/python -c "$(SCHEMA)" >docs/profile.rng
 
 clean:
-	rm -rf .venv build dist native/target src/onejob/_native
+	rm -rf .venv build dist native/target src/onejob/_native services/static-rust/static-server
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

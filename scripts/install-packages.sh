@@ -8,6 +8,7 @@ here=$(dirname "$0")
 log=$here/../build/packages.log
 policy=/usr/sbin/policy-rc.d
 units=/lib/systemd/system
+scripts=/etc/init.d  # exim4 has no unit, only such a script
 
 installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -48,13 +49,17 @@ forbid_services() {
     chmod 755 "$policy"
 }
 
-# What comes along must not start at the next boot either.
-disable_new_units() {
-    for path in "$units"/*.service; do
-        unit=${path##*/}
-        case " $1 " in *" $unit "*) continue ;; esac
-        rm -f /etc/systemd/system/*.wants/"$unit"
-        update-rc.d "${unit%.service}" disable >>"$log" 2>&1 || true  # not all have one
+services() {
+    ls "$units" "$scripts" 2>/dev/null | grep -v ':$' | tr '\n' ' '
+}
+
+# What comes along must not start at the next boot either: by a unit, a timer, or a script.
+disable_new_services() {
+    for path in "$units"/*.service "$units"/*.timer "$scripts"/*; do
+        name=${path##*/}
+        case " $1 " in *" $name "*) continue ;; esac
+        rm -f /etc/systemd/system/*.wants/"$name"
+        update-rc.d "${name%.service}" disable >>"$log" 2>&1 || true  # not all have one
     done
 }
 
@@ -65,7 +70,7 @@ mkdir -p "$(dirname "$log")"
 run_apt update || true  # a foreign list that fails is no matter if what is needed is there
 names=$(echo "$lacking" | choose | tr '\n' ' ')
 echo "installing system packages: $names"
-before=$(ls "$units" 2>/dev/null | tr '\n' ' ')
+before=$(services)
 forbid_services
 # shellcheck disable=SC2086  # a list of words
 run_apt install -y --no-install-recommends $names || {
@@ -73,4 +78,4 @@ run_apt install -y --no-install-recommends $names || {
     echo "apt-get install failed; all of it is in $log" >&2
     exit 1
 }
-disable_new_units "$before"
+disable_new_services "$before"

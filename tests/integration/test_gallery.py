@@ -176,6 +176,18 @@ def _node(profile: Profile) -> None:
     assert called(profile, "epoll_wait") + called(profile, "epoll_pwait") > 100
 
 
+def _static_rust(profile: Profile) -> None:
+    """No loader and no library: the program is all of it, and no malloc could be interposed."""
+    program = profile.file(str(ROOT / "services/static-rust/static-server"))
+    assert program is not None and (program.interpreter, program.needed) == ("", ())
+    executed = [f.path for f in profile.files if any(u.how == "executed" for u in f.uses)]
+    assert executed == [program.path]
+    assert not [file.path for file in profile.files if ".so" in file.path]
+    assert profile.allocations == profile.memory_allocations == ()
+    assert 60 < profile.number_of_threads < 70  # one for each of 64 connections
+    assert ("rotate-logs", "created") in ways(profile, "/var/log/static-server/access.log")
+
+
 FACTS: dict[str, Callable[[Profile], None]] = {
     "nginx": _nginx,
     "apache2": _apache2,
@@ -184,4 +196,5 @@ FACTS: dict[str, Callable[[Profile], None]] = {
     "gunicorn-flask": _gunicorn_flask,
     "exim4": _exim4,
     "node": _node,
+    "static-rust": _static_rust,
 }
