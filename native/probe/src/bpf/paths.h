@@ -194,7 +194,8 @@ __noinline int store_argument(struct thread *thread, __u64 address, __u64 how)
 			LOSE(unreadable);
 		return 0;
 	}
-	store_from(task, thread, scratch, size, (int)how, how >> 32);
+	if (size > 1) // an empty one means the descriptor, whose path is known since it was opened
+		store_from(task, thread, scratch, size, (int)how, how >> 32);
 	return 0;
 }
 
