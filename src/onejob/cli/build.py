@@ -7,7 +7,14 @@ import typer
 
 from onejob.base.natives import cache_path
 from onejob.builder.image import build_image, image_facts
-from onejob.cli.plan import HardwareOption, LostOption, ProfileArgument, plan_for
+from onejob.cli.plan import (
+    HardwareOption,
+    LostOption,
+    ProfileArgument,
+    TrustChoice,
+    TrustOption,
+    plan_for,
+)
 from onejob.cli.show import megabytes, out, print_table, progress
 from onejob.model.image import Image
 from onejob.model.profile_xml import load_profile, write_profile
@@ -23,6 +30,7 @@ def build(
         bool, typer.Option("--without-kernel", help="Only for running on a host.")
     ] = False,
     accept_lost_events: LostOption = False,
+    trust: TrustOption = TrustChoice.union,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -35,7 +43,7 @@ def build(
       onejob build nginx.profile.xml --hardware qemu-q35 -o nginx-q35.onejob
     """
     loaded = load_profile(profile)
-    plan = plan_for(loaded, hardware, accept_lost_events)
+    plan = plan_for(loaded, hardware, accept_lost_events, trust)
     with progress() as shown:
         image = build_image(
             plan,

@@ -124,7 +124,7 @@ def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
     said = f"{name} ({call_number(name)}, to {purpose_of(name)})"
     if plan is not None:
         decision = next((call for call in plan.calls if call.name == name), None)
-        verdict = f"allowed: {decision.reason}" if decision else "refused: nobody made it"
+        verdict = f"allowed: {decision.reason}" if decision else _why_refused(profile, name)
         said = f"{name} ({call_number(name)}) is {verdict}"
     out.print(said, markup=False, soft_wrap=True)
     order = [run.name for run in profile.drills]
@@ -143,6 +143,16 @@ def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
     if arguments:
         shown = ", ".join(str(values) for values in arguments[:12])
         out.print(f"with arguments {shown}", markup=False, soft_wrap=True)
+
+
+def _why_refused(profile: Profile, name: str) -> str:
+    """Whether code for a call that was never made exists."""
+    reached = [row for row in profile.reachable_calls if row.call_name == name]
+    if not reached:
+        return "refused: nobody made it"
+    more = f", and {len(reached) - 1} more" if len(reached) > 1 else ""
+    row = next((row for row in reached if row.object == profile.program), reached[0])
+    return f"refused: nobody made it; reachable in {row.object}: {row.reason}{more}"
 
 
 def _explain_option(image: Image, name: str) -> None:

@@ -1,5 +1,6 @@
 """``onejob plan``: Profile + Hardware + components -> Plan."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,14 @@ from onejob.planner.plan import make_plan
 from onejob.survey.source import LocalSource, local_architecture
 from onejob.survey.survey import survey_machine
 
+
+class TrustChoice(StrEnum):
+    """Which of a profile's facts make the image."""
+
+    observed = "observed"
+    union = "union"
+
+
 READY_HARDWARE = ("qemu-microvm", "qemu-q35")
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile (XML).")]
@@ -29,6 +38,10 @@ LostOption = Annotated[
     bool, typer.Option("--accept-lost-events", help="Plan although events were lost.")
 ]
 
+TrustOption = Annotated[
+    TrustChoice, typer.Option("--trust", help="Files named statically too (union), or not.")
+]
+
 
 def plan(
     profile: ProfileArgument,
@@ -37,6 +50,7 @@ def plan(
         Path | None, typer.Option("--output", "-o", help="Default: standard output.")
     ] = None,
     accept_lost_events: LostOption = False,
+    trust: TrustOption = TrustChoice.union,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -45,17 +59,28 @@ def plan(
       onejob plan nginx.profile.xml
       onejob plan nginx.profile.xml --hardware qemu-q35 -o nginx.plan.json
     """
-    made = plan_for(load_profile(profile), hardware, accept_lost_events)
+    made = plan_for(load_profile(profile), hardware, accept_lost_events, trust)
     if output is None:
         out.file.write(to_json(made))
     else:
         write_atomically(output, to_json(made).encode())
 
 
-def plan_for(profile: Profile, hardware: str, accept_lost: bool) -> Plan:
+def plan_for(
+    profile: Profile,
+    hardware: str,
+    accept_lost: bool,
+    trust: TrustChoice = TrustChoice.union,
+) -> Plan:
     """The plan, its warnings shown."""
     components = load_components(data_path("components"))
-    made = make_plan(profile, find_hardware(hardware), components, accept_lost=accept_lost)
+    made = make_plan(
+        profile,
+        find_hardware(hardware),
+        components,
+        accept_lost=accept_lost,
+        trust=trust.value,
+    )
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)
     return made

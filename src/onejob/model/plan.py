@@ -12,6 +12,8 @@ from onejob.model.noun import Noun
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Identity = Annotated[int, Field(ge=0, lt=2**32)]
 Verdict = Literal["allow", "refuse"]
+# union: also the files that static completion named; observed: only what was seen and its needs.
+Trust = Literal["observed", "union"]
 
 
 class KernelOption(Noun):
@@ -160,6 +162,7 @@ class Plan(Noun):
 
     format: Literal[1] = 1
     name: str
+    trust: Trust = "union"
     architecture: Literal["x86_64"]
     machine: Machine
     service: Service

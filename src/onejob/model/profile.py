@@ -222,6 +222,13 @@ class ReachableCall(Noun):
     reason: str = ""
 
 
+class Unfollowed(Noun):
+    """What static completion found in `object` and could not, or would not, follow."""
+
+    object: str
+    reason: str
+
+
 class ProgramAllocation(Noun):
     """The memory recorder's counts for blocks of `block_size` bytes of one program.
 
@@ -339,6 +346,7 @@ class Profile(Noun):
     scheduling: tuple[Scheduling, ...] = ()
     kernel_interfaces: tuple[KernelInterface, ...] = ()
     reachable_calls: tuple[ReachableCall, ...] = ()
+    unfollowed: tuple[Unfollowed, ...] = ()
     unrecorded_memory: tuple[UnrecordedMemory, ...] = ()
 
     def file(self, path: str) -> FileUse | None:

@@ -81,6 +81,7 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
     nouns.Scheduling: {"program": K, "policy": K, "priority": K, "nice": K, "processors": K},
     nouns.KernelInterface: {"program": K, "drill": K, "kind": K, "name": K, "count": C},
     nouns.ReachableCall: {"object": K, "call_name": K, "reason": S},
+    nouns.Unfollowed: {"object": K, "reason": K},
     nouns.ProgramAllocation: {
         "program": K, "block_size": K, "peak": P, "allocated": C, "freed": C, "short_lived": C,
         "process_long": C, "freed_elsewhere": C, "resized": C, "aligned": C,
@@ -110,7 +111,7 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
         "relationships": Rule.ROWS, "traffic": Rule.ROWS, "listeners": Rule.ROWS,
         "capabilities": Rule.ROWS, "identities": Rule.ROWS, "starts": Rule.ROWS,
         "program_peaks": Rule.ROWS, "scheduling": Rule.ROWS, "kernel_interfaces": Rule.ROWS,
-        "reachable_calls": Rule.ROWS, "unrecorded_memory": Rule.ROWS,
+        "reachable_calls": Rule.ROWS, "unfollowed": Rule.ROWS, "unrecorded_memory": Rule.ROWS,
     },
 }  # fmt: skip
 

@@ -132,7 +132,8 @@ def _is_only_output(file: FileUse) -> bool:
 
 
 def _planned(file: FileUse, needed_by: Iterable[str], texts: Mapping[str, str]) -> PlannedFile:
-    reasons = (*file_reasons(file), *(f"needed by {path}" for path in needed_by))
+    named = (f"static: {by}" for by in file.named_by)
+    reasons = (*file_reasons(file), *named, *(f"needed by {path}" for path in needed_by))
     if not reasons:
         reasons = (
             ("named by the workload's include",)

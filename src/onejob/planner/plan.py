@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from onejob.model.component import Component
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware
-from onejob.model.plan import Machine, Mount, Plan, RootFormat, Service
+from onejob.model.plan import Machine, Mount, Plan, RootFormat, Service, Trust
 from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
@@ -39,14 +39,15 @@ def make_plan(
     components: Sequence[Component],
     *,
     accept_lost: bool = False,
+    trust: Trust = "union",
 ) -> Plan:
-    """Decide everything about one image.
+    """Decide everything about one image; with `trust` observed, leave out what was only named.
 
     Raises InputError for a profile with lost events (unless `accept_lost`), without a workload, or
     whose needs contradict each other.
     """
     workload = _checked_workload(profile, accept_lost)
-    profile = in_order(profile)
+    profile = in_order(profile if trust == "union" else _observed(profile))
     evidence = Evidence(profile)
     mounts, write_warnings = plan_mounts(profile)
     chosen = choose_components(components, evidence, hardware, _filesystems(mounts))
@@ -57,6 +58,7 @@ def make_plan(
     )
     return Plan(
         name=profile.name,
+        trust=trust,
         architecture="x86_64",
         machine=_plan_machine(hardware, profile),
         service=_plan_service(workload, profile),
@@ -74,6 +76,13 @@ def make_plan(
         settings=plan_settings(evidence, chosen),
         capabilities=plan_capabilities(evidence, as_root=workload.user == "root"),
         warnings=(*write_warnings, *file_warnings),
+    )
+
+
+def _observed(profile: Profile) -> Profile:
+    """Without the files that static completion named; what the observed ones need stays."""
+    return profile.model_copy(
+        update={"files": tuple(file for file in profile.files if not file.named_by)}
     )
 
 

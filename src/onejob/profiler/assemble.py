@@ -25,6 +25,7 @@ from onejob.profiler.describe import describe_accounts, describe_recording
 from onejob.profiler.facts import Facts
 from onejob.profiler.packages import closure_of
 from onejob.profiler.recording import Recording, ways_of
+from onejob.profiler.static.complete import complete
 
 _USER_CALLS = {"setuid", "setreuid", "setresuid", "setfsuid"}
 _GROUP_CALLS = {"setgid", "setregid", "setresgid", "setfsgid"}
@@ -43,7 +44,8 @@ def assemble(
     facts = Facts(recording)
     calls = _calls(recording, facts)
     arguments = _arguments(recording, facts)
-    files = describe_recording(recording, workload.include)
+    static = complete(describe_recording(recording, workload.include), workload, program)
+    files = static.files
     users, groups = _identities(arguments)
     users |= {file.uid for file in files if file.existed} | {identity_of(workload.user).uid}
     users |= {identity_of(folder.user).uid for folder in workload.folders}
@@ -79,6 +81,8 @@ def assemble(
         starts=facts.starts(),
         program_peaks=facts.program_peaks(),
         kernel_interfaces=facts.kernel_interfaces(files),
+        reachable_calls=static.reachable_calls,
+        unfollowed=static.unfollowed,
     )
 
 

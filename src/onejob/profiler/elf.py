@@ -51,11 +51,12 @@ def _needs(elf: ELFFile, path: Path) -> Needs:
                 elif tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH"):
                     text = getattr(tag, "runpath", "") or getattr(tag, "rpath", "")
                     folders += _ORIGIN.sub(lambda _: str(path.parent), text).split(":")
-    found = (_find_library(name, tuple(folders)) for name in names)
+    found = (find_library(name, tuple(folders)) for name in names)
     return Needs(interpreter, tuple(library for library in found if library))
 
 
-def _find_library(name: str, folders: tuple[str, ...]) -> str:
+def find_library(name: str, folders: tuple[str, ...] = ()) -> str:
+    """Where the loader finds the library `name`, in `folders` first; empty where nowhere."""
     for folder in folders:
         if folder and (Path(folder) / name).exists():
             return str(Path(folder) / name)

@@ -8,7 +8,7 @@ import small_world
 from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
-from onejob.model.plan import Plan, PlannedFile
+from onejob.model.plan import Plan, PlannedFile, Trust
 from onejob.model.profile import Account, FileUse, Group, ProgramAllocation
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
@@ -378,3 +378,19 @@ def test_an_account_that_the_profile_does_not_define_is_refused(missing: str) ->
     known: dict[str, Any] = {"accounts": (KEEPER,), "groups": (Group(name="keeper", gid=124),)}
     with pytest.raises(InputError, match="'keeper'"):
         plan(workload=ANOTHER_USER, **{**known, missing: ()})
+
+
+# --- trust ---------------------------------------------------------------------------------------
+
+
+def test_what_was_only_named_is_carried_unless_only_what_was_seen_is_trusted() -> None:
+    named = FileUse(path="/etc/hosts", kind="file", origin="static", named_by=("/x: imports y",))
+    profile = small_world.profile(files=(*small_world.FILES, named))
+    found = {}
+    trusts: tuple[Trust, ...] = ("union", "observed")
+    for trust in trusts:
+        made = make_plan(profile, small_world.hardware(), small_world.components(), trust=trust)
+        assert made.trust == trust
+        found[trust] = {file.path: file for file in made.files}
+    assert found["union"].keys() - found["observed"].keys() == {"/etc/hosts"}
+    assert found["union"]["/etc/hosts"].reasons == ("static: /x: imports y",)
