@@ -9,6 +9,7 @@ import pytest
 
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
+from onejob.profiler.unrecorded import SET_ID
 
 Onejob = Callable[..., subprocess.CompletedProcess[str]]
 SOURCE = Path(__file__).with_name("difficult_service.c")
@@ -97,6 +98,9 @@ def test_a_set_user_id_program_is_watched_under_its_own_name(onejob: Onejob, pla
     helper = taken.file(str(place / "helper"))
     assert helper is not None
     assert helper.mode == 0o4755
+    assert [(row.program, row.reason) for row in taken.unrecorded_memory] == [
+        (str(place / "helper"), SET_ID)
+    ]
 
 
 def test_10_000_short_lived_children_are_all_counted(onejob: Onejob, place: Path) -> None:

@@ -12,6 +12,7 @@ from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.workload import load_workload
 from onejob.profiler.packages import need_packages
+from onejob.profiler.unrecorded import STATIC
 from running import ROOT, must, run_onejob
 
 GALLERY = sorted(path.parent.name for path in (ROOT / "services").glob("*/workload.toml"))
@@ -184,6 +185,8 @@ def _static_rust(profile: Profile) -> None:
     assert executed == [program.path]
     assert not [file.path for file in profile.files if ".so" in file.path]
     assert profile.allocations == profile.memory_allocations == ()
+    (unrecorded,) = profile.unrecorded_memory
+    assert (unrecorded.program, unrecorded.reason) == (program.path, STATIC)
     assert 60 < profile.number_of_threads < 70  # one for each of 64 connections
     assert ("rotate-logs", "created") in ways(profile, "/var/log/static-server/access.log")
 

@@ -26,6 +26,7 @@ from onejob.profiler.facts import Facts
 from onejob.profiler.packages import closure_of
 from onejob.profiler.recording import Recording, ways_of
 from onejob.profiler.static.complete import complete
+from onejob.profiler.unrecorded import unrecorded_memory
 
 _USER_CALLS = {"setuid", "setreuid", "setresuid", "setfsuid"}
 _GROUP_CALLS = {"setgid", "setregid", "setresgid", "setfsgid"}
@@ -83,6 +84,9 @@ def assemble(
         kernel_interfaces=facts.kernel_interfaces(files),
         reachable_calls=static.reachable_calls,
         unfollowed=static.unfollowed,
+        unrecorded_memory=unrecorded_memory(
+            {use.program for use in calls}, {row.program for row in rows}, files
+        ),
     )
 
 
