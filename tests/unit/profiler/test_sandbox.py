@@ -190,7 +190,8 @@ def test_processes_main_first_then_children(service: ProfiledService) -> None:
     main, child = service.processes()
     assert child.parent == main.pid
     assert main.start <= child.start
-    assert os.path.basename(child.program) in ("sleep", "coreutils", "busybox")
+    sleeps = ("sleep", "coreutils", "busybox")  # once it has got to its exec
+    wait_for(lambda: os.path.basename(service.processes()[1].program) in sleeps)
     service.note_memory()
     assert service.peak_resident_kib > 100
 
