@@ -159,10 +159,12 @@ def _memory(profile: Profile) -> Table:
     largest = sorted(profile.allocations, key=lambda row: -row.peak * row.block_size)
     rows = tuple(
         (
-            posixpath.basename(row.program), str(row.block_size), str(row.peak), str(row.allocated),
-            str(row.short_lived), str(row.process_long), str(row.freed_elsewhere),
+            posixpath.basename(row.program),
+            str(row.block_size),
+            str(row.peak),
+            str(row.allocated),
         )
         for row in largest[:MOST_ROWS]
-    )  # fmt: skip
-    heads = ("program", "bytes", "at once", "in all", "short", "lasting", "freed elsewhere")
-    return Table(f"its memory blocks: {len(rows)} of {len(profile.allocations)} sizes", heads, rows)
+    )
+    title = f"its memory blocks: {len(rows)} of {len(profile.allocations)} sizes"
+    return Table(title, ("program", "bytes", "most at once", "in all"), rows)
