@@ -86,7 +86,7 @@ HOSTILE: dict[str, tuple[str, int, str]] = {
              f'{SIZE.format(-7)}</object></void>'),
         6, "MemoryAllocation block_size",
     ),
-    "too large": (prop("eventsLost", f"<long>{2**63}</long>"), 4, "less than or equal"),
+    "too large": (prop("eventsLost", f"<long>{2**63}</long>"), 5, "is no long"),
     "10,000 digits": (prop("eventsLost", f"<long>{'9' * 10_000}</long>"), 5, "is no long"),
     "10,000 digits as text": (prop("eventsLost", f"<string>{'9' * 9999}</string>"), 5, "<string>"),
     "fraction": (prop("eventsLost", "<int>1.5</int>"), 5, "is no int"),

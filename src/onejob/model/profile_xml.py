@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from onejob.model import profile as nouns
 from onejob.model.errors import InputError
-from onejob.model.noun import Noun, describe_invalid, place_text, read_text
+from onejob.model.noun import MAX_FILE_BYTES, Noun, describe_invalid, place_text, read_text
 from onejob.model.profile import Profile
 
 MAX_DEPTH = 24
@@ -35,7 +35,7 @@ CLASSES: dict[str, type[Noun]] = {
     if isinstance(value, type) and issubclass(value, Noun) and value is not Noun
 }
 LIST_CLASSES = {"java.util.ArrayList", "java.util.LinkedList", "java.util.Vector"}
-NUMBERS = {"int", "long", "short", "byte"}
+NUMBERS = {"int": 32, "long": 64, "short": 16, "byte": 8}  # Java's, with their bits
 NounT = TypeVar("NounT", bound=Noun)
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\r")
 
@@ -148,7 +148,9 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._elements = 0
-        self._known: dict[str, Noun] = {}  # by id: objects that are whole, so never in a circle
+        # By id, with the size when written out: objects that are whole, so never in a circle.
+        self._known: dict[str, tuple[Noun, int]] = {}
+        self._referred_to = 0
 
     def _refuse(self, element: Any, why: str) -> InputError:
         return InputError(f"{self._name}:{element.sourceline}: {why}")
@@ -186,6 +188,7 @@ class _Reader:
                 element, f'<{element.tag}> where <object class="{noun.__name__}"> must stand'
             )
         self._allow_attributes(element, "class", "id")
+        referred_before = self._referred_to
         fields = {camel(name): (name, f.annotation) for name, f in noun.model_fields.items()}
         found: dict[str, Any] = {}
         lines: dict[str, Any] = {}
@@ -203,24 +206,32 @@ class _Reader:
                 found[name] = self._property(child, annotation, depth + 1)
         try:
             made = noun.model_validate(found, strict=False)  # lists stand for tuples
-            return self._remembered(element, made)
+            return self._remembered(element, made, self._referred_to - referred_before)
         except ValidationError as error:
             place, words = describe_invalid(error)[0]
             where = lines.get(str(place[0]), element)
             raise self._refuse(where, f"{noun.__name__} {place_text(place)}: {words}") from error
 
-    def _remembered(self, element: Any, made: NounT) -> NounT:
-        """`made`, which later elements may refer to by the id that it has."""
+    def _remembered(self, element: Any, made: NounT, referred: int) -> NounT:
+        """`made`, which later elements may refer to by the id that it has.
+
+        `referred` is the size of what it refers to itself.
+        """
         if "id" in element.attrib:
             if element.get("id") in self._known:
                 raise self._refuse(element, f"id {element.get('id')!r} given twice")
-            self._known[element.get("id")] = made
+            size = referred + sum(len(part.tag) + len(part.text or "") for part in element.iter())
+            self._known[element.get("id")] = made, size
         return made
 
     def _referred(self, element: Any, noun: type[NounT]) -> NounT:
         """An object that stands further up, as a JDK writes one that it has written already."""
         self._allow_attributes(element, "idref")
-        known = self._known.get(element.get("idref"))
+        known, size = self._known.get(element.get("idref"), (None, 0))
+        # Read, it is one object; written, it stands there each time.
+        self._referred_to += size
+        if self._referred_to > MAX_FILE_BYTES:
+            raise self._refuse(element, f"references to more than {MAX_FILE_BYTES} bytes")
         if type(known) is not noun or len(element):
             raise self._refuse(
                 element, f"no {noun.__name__} further up has the id {element.get('idref')!r}"
@@ -288,7 +299,7 @@ class _Reader:
 
     def _scalar(self, element: Any, annotation: Any, depth: int) -> Any:
         self._allow_attributes(element)
-        kinds = {bool: {"boolean"}, int: NUMBERS}.get(_plain(annotation), {"string"})
+        kinds = {bool: {"boolean"}, int: set(NUMBERS)}.get(_plain(annotation), {"string"})
         if element.tag not in kinds:
             raise self._refuse(element, f"<{element.tag}> where {_one_of(kinds)} must stand")
         if element.tag == "string":
@@ -298,8 +309,10 @@ class _Reader:
             raise self._refuse(element, f"<{element.tag}> holds no elements")
         if element.tag == "boolean" and text in ("true", "false"):
             return text == "true"
-        if element.tag in NUMBERS and re.fullmatch(r"-?[0-9]{1,19}", text):
-            return int(text)
+        if element.tag in NUMBERS and re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", text):
+            bits = NUMBERS[element.tag]
+            if -(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1):
+                return int(text)
         raise self._refuse(element, f"{text[:40]!r} is no {element.tag}")
 
     def _string(self, element: Any, depth: int) -> str:

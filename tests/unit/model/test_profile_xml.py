@@ -195,3 +195,26 @@ def test_a_null_that_is_not_alone_is_refused() -> None:
     )
     with pytest.raises(InputError, match="a property holds exactly one value"):
         parse_profile(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("byte", 128), ("short", -32769), ("int", 2**31), ("int", "010")]
+)
+def test_a_number_that_java_would_not_read_so_is_refused(kind: str, number: object) -> None:
+    value = f'<void property="residentKib"><{kind}>{number}</{kind}></void>'
+    with pytest.raises(InputError, match=f"'{number}' is no {kind}"):
+        parse_profile(f'<java><object class="Profile">{value}</object></java>')
+
+
+def test_references_that_would_be_written_out_to_more_than_a_file_are_refused() -> None:
+    """A small file could otherwise become gigabytes when its profile goes into an image."""
+    size, times = 100_000, 1000
+    member = '<void method="add"><object class="SystemCall" id="a"><void property="callName">'
+    first = f"{member}<string>{'x' * size}</string></void></object></void>"
+    references = '<void method="add"><object idref="a"/></void>' * times
+    text = (
+        '<java><object class="Profile"><void property="systemCalls">'
+        f"{first}{references}</void></object></java>"
+    )
+    with pytest.raises(InputError, match="references to more than 67108864 bytes"):
+        parse_profile(text)
