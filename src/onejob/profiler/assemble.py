@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from onejob import __version__
-from onejob.base.accounts import group_of, identity_of
 from onejob.model.profile import (
     Argument,
     CallUse,
@@ -19,13 +18,13 @@ from onejob.model.profile import (
     SystemCall,
 )
 from onejob.model.syscalls import call_name
-from onejob.model.workload import Workload
 from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.describe import describe_accounts, describe_recording
 from onejob.profiler.facts import Facts
 from onejob.profiler.packages import closure_of
 from onejob.profiler.recording import Recording, ways_of
 from onejob.profiler.static.complete import complete
+from onejob.profiler.subject import Subject
 from onejob.profiler.unrecorded import unrecorded_memory
 
 _USER_CALLS = {"setuid", "setreuid", "setresuid", "setfsuid"}
@@ -34,24 +33,19 @@ _NO_ID = 2**32 - 1  # -1: leave as it is (setresuid(2))
 
 
 def assemble(
-    workload: Workload,
-    text: str,
-    program: str,
-    recording: Recording,
-    allocations: Iterable[ProgramAllocations],
+    subject: Subject, recording: Recording, allocations: Iterable[ProgramAllocations]
 ) -> Profile:
-    """The profile of one recording."""
+    """The profile of one recording of `subject`; `allocations` are empty where nobody counted."""
     rows = tuple(allocations)
     facts = Facts(recording)
     calls = _calls(recording, facts)
     arguments = _arguments(recording, facts)
-    static = complete(describe_recording(recording, workload.include), workload, program)
+    observed = describe_recording(recording, subject.include)
+    static = complete(observed, subject.environment, subject.program)
     files = static.files
     users, groups = _identities(arguments)
-    users |= {file.uid for file in files if file.existed} | {identity_of(workload.user).uid}
-    users |= {identity_of(folder.user).uid for folder in workload.folders}
-    groups |= {file.gid for file in files if file.existed}
-    groups |= {group_of(folder.group) for folder in workload.folders}
+    users |= {file.uid for file in files if file.existed} | subject.users
+    groups |= {file.gid for file in files if file.existed} | subject.groups
     accounts, group_rows = describe_accounts(users, groups)
     return Profile(
         memory_allocations=_paper_allocations(rows),
@@ -62,10 +56,10 @@ def assemble(
         number_of_descriptors=recording.peaks.descriptors,
         number_of_pipes=recording.peaks.pipes,
         events_lost=_lost(recording, rows),
-        name=workload.name,
-        program=program,
-        workload=text,
-        provenance=_provenance(recording),
+        name=subject.name,
+        program=subject.program,
+        workload=subject.workload,
+        provenance=_provenance(subject, recording),
         drills=_drills(recording),
         calls=calls,
         arguments=arguments,
@@ -73,7 +67,7 @@ def assemble(
         allocations=_allocations(rows),
         accounts=accounts,
         groups=group_rows,
-        packages=closure_of(os.path.realpath(program), workload.packages),
+        packages=closure_of(os.path.realpath(subject.program), subject.packages),
         relationships=facts.relationships(),
         traffic=facts.traffic(),
         listeners=facts.listeners(),
@@ -190,7 +184,7 @@ def _paper_allocations(rows: Iterable[ProgramAllocations]) -> tuple[MemoryAlloca
     )
 
 
-def _provenance(recording: Recording) -> Provenance:
+def _provenance(subject: Subject, recording: Recording) -> Provenance:
     return Provenance(
         onejob=__version__,
         machine=platform.machine(),
@@ -198,4 +192,6 @@ def _provenance(recording: Recording) -> Provenance:
         libc=" ".join(platform.libc_ver()),
         distribution=platform.freedesktop_os_release().get("PRETTY_NAME", ""),
         backend=recording.backend,
+        partial=subject.partial,
+        sources=subject.sources,
     )

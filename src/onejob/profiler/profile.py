@@ -16,6 +16,7 @@ from onejob.model.workload import Workload
 from onejob.profiler.assemble import assemble
 from onejob.profiler.observe import DEFAULT_PATH, watch_calls, watch_memory
 from onejob.profiler.packages import need_packages
+from onejob.profiler.subject import Subject
 
 
 def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
@@ -42,7 +43,7 @@ def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)
     progress.stage(f"{workload.name}: describing what it used")
-    profile = assemble(workload, text, program, recording, allocations)
+    profile = assemble(Subject.of_workload(workload, text, program), recording, allocations)
     return profile.model_copy(update={"resident_kib": resident_kib})
 
 

@@ -13,11 +13,12 @@ from onejob.model.errors import InputError
 from onejob.model.profile import FileUse, How
 from onejob.model.syscalls import call_number
 from onejob.model.workload import Workload
+from onejob.profiler.assemble import assemble
 from onejob.profiler.describe import Describer, describe_recording, follow
 from onejob.profiler.elf import read_needs
-from onejob.profiler.profile import assemble
 from onejob.profiler.recording import FileSeen, Role, normal_path, read_recording, ways_of
 from onejob.profiler.sandbox import MountPoint, read_mounts
+from onejob.profiler.subject import Subject
 
 RD, WR, RDWR = os.O_RDONLY, os.O_WRONLY, os.O_RDWR
 
@@ -236,6 +237,9 @@ WORKLOAD = Workload.model_validate(
 )
 
 
+SUBJECT = Subject.of_workload(WORKLOAD, "text", "/bin/sh")
+
+
 def write(folder: Path, value: object) -> Path:
     path = folder / "recording.json"
     path.write_text(json.dumps(value))
@@ -243,7 +247,7 @@ def write(folder: Path, value: object) -> Path:
 
 
 def test_a_recording_becomes_a_profile(tmp_path: Path) -> None:
-    made = assemble(WORKLOAD, "text", "/bin/sh", read_recording(write(tmp_path, recording())), ())
+    made = assemble(SUBJECT, read_recording(write(tmp_path, recording())), ())
     assert [(c.call_name, c.phase, c.count, c.failed, c.errors) for c in made.calls] == [
         ("read", "boot", 12, 4, (4, 11)), ("write", "serve", 5, 0, ()),
     ]  # fmt: skip
@@ -259,7 +263,7 @@ def test_a_recording_becomes_a_profile(tmp_path: Path) -> None:
 def test_events_lost_are_all_counted(tmp_path: Path) -> None:
     value = recording() | {"lost": {"events": 2, "paths_truncated": 3}}
     seen = read_recording(write(tmp_path, value))
-    assert assemble(WORKLOAD, "text", "/bin/sh", seen, ()).events_lost == 5
+    assert assemble(SUBJECT, seen, ()).events_lost == 5
 
 
 Spoil = Callable[[dict[str, Any]], object]

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import NamedTuple
 
 from onejob.model.profile import FileUse, ReachableCall, Unfollowed
-from onejob.model.workload import Workload
 from onejob.profiler.describe import Describer, follow
 from onejob.profiler.static.loaded import (
     certificates,
@@ -40,14 +39,17 @@ class Completion(NamedTuple):
     unfollowed: tuple[Unfollowed, ...]
 
 
-def complete(observed: Iterable[FileUse], workload: Workload, program: str) -> Completion:
-    """Complete what was observed of `program`; the observed files stay as they are."""
+def complete(
+    observed: Iterable[FileUse], environment: Mapping[str, str], program: str
+) -> Completion:
+    """Complete what was observed of `program`, which runs with the variables of `environment`.
+
+    The observed files stay as they are.
+    """
     files = {file.path: file for file in observed}
     notes: dict[Unfollowed, None] = {}
     for round_ in range(_ROUNDS):
-        view = View(
-            files, summaries(files.values()), workload.environment, os.path.realpath(program)
-        )
+        view = View(files, summaries(files.values()), environment, os.path.realpath(program))
         named, cuts = _search(view)
         new = _described(named, files)
         notes |= dict.fromkeys(cuts)
