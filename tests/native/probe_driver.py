@@ -1,4 +1,4 @@
-"""Drives `onejob-probe record` from outside, and asks its recordings by the names of calls."""
+"""Drives `onejob-probe` from outside, and asks its recordings by the names of calls."""
 
 import ctypes
 import errno
@@ -148,6 +148,23 @@ class Probe:
         assert answer["recorded"] == str(self.output)
         assert self.process.wait(PATIENCE) == 0
         return Recording(self.output)
+
+
+class Attach(Probe):
+    """A running `onejob-probe attach`, with the words that choose what it watches."""
+
+    def __init__(self, folder: Path, *chosen: str | Path) -> None:
+        self.output = folder / "recording.json"
+        self.log = folder / "probe.log"
+        words = [str(native_path("onejob-probe")), "attach", "--output", str(self.output)]
+        with self.log.open("w") as said:
+            self.process = subprocess.Popen(
+                [*words, *map(str, chosen)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+            )
+        self.unread = b""
 
 
 def record(folder: Path, *command: str | Path, status: int = 0) -> Recording:

@@ -1,10 +1,13 @@
 //! Loads, steers and reads the eBPF program.
 use std::ffi::OsStr;
+use std::io::{ErrorKind as IoErrorKind, Read};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use libbpf_rs::{Link, Map, MapCore, MapFlags, MapMut, Object, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::{
+    ErrorKind, Iter, Link, Map, MapCore, MapFlags, MapMut, Object, ObjectBuilder, OpenObject, PrintLevel,
+};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -42,21 +45,29 @@ fn print_libbpf(_: PrintLevel, text: String) {
 }
 
 /// Programs for tracepoints that this kernel lacks are left out.
-fn load_what_fits(mut open: OpenObject) -> libbpf_rs::Result<Object> {
+fn load_what_fits(mut open: OpenObject, seeding: bool) -> libbpf_rs::Result<Object> {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     for mut program in open.progs_mut().filter(|program| program.name() == "on_capability") {
         program.set_autoload(symbols.contains(" __traceiter_cap_capable\n"));
     }
+    for mut program in open.progs_mut().filter(|program| is_iterator(program.section())) {
+        program.set_autoload(seeding);
+    }
     open.load()
 }
 
+fn is_iterator(section: &OsStr) -> bool {
+    section.as_encoded_bytes().starts_with(b"iter/")
+}
+
 impl Control {
-    /// Loads and attaches; nothing is watched yet.
-    pub fn start() -> Result<Self> {
+    /// Loads and attaches; nothing is watched yet. `seeding`: with the iterators of seed.h.
+    pub fn start(seeding: bool) -> Result<Self> {
         let debug = std::env::var_os("ONEJOB_PROBE_DEBUG").is_some();
         libbpf_rs::set_print(debug.then_some((PrintLevel::Info, print_libbpf)));
         let open = ObjectBuilder::default().open_memory(PROGRAM);
-        let object = open.and_then(load_what_fits).map_err(|error| refused("load", &error))?;
+        let object =
+            open.and_then(|open| load_what_fits(open, seeding)).map_err(|error| refused("load", &error))?;
         let mut control = Control { object, links: Vec::new() };
         control.fill_rules()?;
         control.attach()?;
@@ -64,7 +75,8 @@ impl Control {
     }
 
     fn attach(&mut self) -> Result<()> {
-        for program in self.object.progs_mut().filter(|program| program.autoload()) {
+        let programs = self.object.progs_mut().filter(|program| program.autoload());
+        for program in programs.filter(|program| !is_iterator(program.section())) {
             let link = program.attach().map_err(|error| refused("attach", &error))?;
             self.links.push(link);
         }
@@ -95,13 +107,47 @@ impl Control {
         self.put("threads", &pidfd.as_raw_fd().to_ne_bytes(), &[0; layout::THREAD_SIZE])
     }
 
+    /// Has the iterators take the process of this pidfd; one that is gone, or known, is left as it is.
+    pub fn choose(&mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let mut thread = [0; layout::THREAD_SIZE];
+        thread[layout::CHOSEN] = 1;
+        let chosen =
+            self.map_mut("threads").update(&pidfd.as_raw_fd().to_ne_bytes(), &thread, MapFlags::NO_EXIST);
+        allow(chosen, &[ErrorKind::AlreadyExists, ErrorKind::NotFound])
+            .map_err(|error| map_failed("threads", error))
+    }
+
+    /// A use of a file that happened before the watch; what is known already is left as it is.
+    pub fn put_file(&mut self, slot: u32, nr: u16, role: u8, flags: u32, path: &[u8]) -> Result<()> {
+        let Some((name, key)) = layout::file_key(slot, nr, role, flags, path) else { return Ok(()) };
+        let put = self.map_mut(name).update(&key, &1u64.to_ne_bytes(), MapFlags::NO_EXIST);
+        allow(put, &[ErrorKind::AlreadyExists]).map_err(|error| map_failed(name, error))
+    }
+
+    /// Runs an iterator over all tasks of the kernel; what it says.
+    pub fn iterate(&mut self, name: &str) -> Result<Vec<u8>> {
+        let program = self.object.progs_mut().find(|program| program.name() == OsStr::new(name));
+        let program = program.unwrap_or_else(|| panic!("probe.bpf.c has no program {name}"));
+        let link = program.attach().map_err(|error| refused("attach", &error))?;
+        let mut iterator = Iter::new(&link).map_err(|error| refused("iterate with", &error))?;
+        let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            match iterator.read(&mut chunk) {
+                Ok(0) => return Ok(said),
+                Ok(size) => said.extend_from_slice(&chunk[..size]),
+                Err(error) if matches!(error.kind(), IoErrorKind::Interrupted | IoErrorKind::WouldBlock) => {}
+                Err(error) => return Err(Failure::system("cannot read an eBPF iterator", error)),
+            }
+        }
+    }
+
     fn put(&mut self, name: &str, key: &[u8], value: &[u8]) -> Result<()> {
-        let map: MapMut = self
-            .object
-            .maps_mut()
-            .find(|map| map.name() == OsStr::new(name))
-            .unwrap_or_else(|| panic!("probe.bpf.c has no map {name}"));
-        map.update(key, value, MapFlags::ANY).map_err(|error| map_failed(name, error))
+        self.map_mut(name).update(key, value, MapFlags::ANY).map_err(|error| map_failed(name, error))
+    }
+
+    fn map_mut(&mut self, name: &str) -> MapMut<'_> {
+        let found = self.object.maps_mut().find(|map| map.name() == OsStr::new(name));
+        found.unwrap_or_else(|| panic!("probe.bpf.c has no map {name}"))
     }
 
     fn map(&self, name: &str) -> Map<'_> {
@@ -143,7 +189,8 @@ impl Control {
         self.object.progs().map(|program| recursion_misses(program.as_fd())).sum()
     }
 
-    fn living(&self) -> Result<Vec<i32>> {
+    /// The processes that are watched, as our PID namespace numbers them.
+    pub fn living(&self) -> Result<Vec<i32>> {
         let entries = self.entries("processes")?;
         Ok(entries.iter().map(|(_, value)| layout::u32_at(value, 4) as i32).collect())
     }
@@ -171,6 +218,11 @@ impl Control {
     }
 }
 
+/// Takes these kinds of failure as success.
+fn allow(done: libbpf_rs::Result<()>, kinds: &[ErrorKind]) -> libbpf_rs::Result<()> {
+    done.or_else(|error| if kinds.contains(&error.kind()) { Ok(()) } else { Err(error) })
+}
+
 fn recursion_misses(program: BorrowedFd<'_>) -> u64 {
     // SAFETY: all zeroes is a valid bpf_prog_info, which has only numbers in it.
     let mut info: libbpf_sys::bpf_prog_info = unsafe { zeroed() };
@@ -181,7 +233,7 @@ fn recursion_misses(program: BorrowedFd<'_>) -> u64 {
     if failed == 0 { info.recursion_misses } else { 0 }
 }
 
-/// A pidfd of a child of ours.
+/// A pidfd of a process.
 pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
     // SAFETY: pidfd_open takes two numbers.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };

@@ -5,6 +5,11 @@ pub const CALLS: usize = 512;
 const FILE_HEAD: usize = 16;
 /// `struct thread` of shared.h: what a watched thread starts with is all zeroes.
 pub const THREAD_SIZE: usize = 120 + 32 * 16;
+/// Where `struct thread` has `chosen`.
+pub const CHOSEN: usize = 20;
+/// `struct seeded` of seed.h: process, program, slot.
+pub const SEEDED_SIZE: usize = 16;
+pub const NO_SLOT: u32 = u32::MAX;
 
 /// How a file was used, in shared.h's order; the roles behind these only name things.
 pub const ROLES: [&str; 7] = ["path", "from", "to", "exec", "map", "bind", "connect"];
@@ -59,6 +64,21 @@ impl FileKey {
             path: absolute_path(&bytes[FILE_HEAD..], usize::from(u16_at(bytes, 14))),
         }
     }
+}
+
+/// The map and key of an absolute path; none for one that is longer than paths can be.
+pub fn file_key(slot: u32, nr: u16, role: u8, flags: u32, path: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let mut key = Vec::with_capacity(FILE_HEAD + path.len());
+    key.extend(slot.to_ne_bytes());
+    key.extend(nr.to_ne_bytes());
+    key.extend([role, 0]);
+    key.extend(flags.to_ne_bytes());
+    key.extend([0; 4]); // no error, no base
+    key.extend(path);
+    let maps = [("short_files", 128), ("medium_files", 512), ("long_files", 8064)];
+    let (name, size) = maps.into_iter().find(|(_, size)| key.len() < *size)?; // with room for a NUL
+    key.resize(size, 0);
+    Some((name, key))
 }
 
 pub fn until_nul(bytes: &[u8]) -> &[u8] {

@@ -1,4 +1,5 @@
 //! `onejob-probe`: watches one service by eBPF and writes down what it asked of the kernel.
+mod attach;
 mod calls;
 mod check;
 mod control;
@@ -9,18 +10,21 @@ mod launch;
 mod layout;
 mod more;
 mod recording;
+mod seed;
 mod session;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::slice::Iter;
 
 use serde_json::{Value, json};
 
+use attach::Chosen;
 use failure::Failure;
 use launch::Identity;
-use session::Order;
+use session::{Order, Wanted};
 
 const HELP: &str = "\
 Watches a program and its descendants by eBPF: system calls, files, peaks.
@@ -28,6 +32,8 @@ Watches a program and its descendants by eBPF: system calls, files, peaks.
 Usage:
   onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS]
                       -- COMMAND [ARG...]
+  onejob-probe attach --output FILE [--first-drill NAME]
+                      (--pid PID)... | --cgroup FOLDER
   onejob-probe check
 
 record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
@@ -37,12 +43,16 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
         Killed itself, it leaves COMMAND alone, and what was seen is in FILE
         all the same, with `probe_killed` among what was lost.
         --user: what COMMAND is from the start; GROUPS are numbers with commas.
+attach  watches processes that run already, with all their descendants: these
+        and theirs, or those of a cgroup and of all below it, also later ones.
+        Input as above; none of them is ever signalled. Ends with them, too.
 check   tells what this kernel allows, as JSON.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 eBPF unusable,
              127 COMMAND cannot be executed
 
-Example:
+Examples:
+  onejob-probe attach --output nginx.json --pid 1234    # until Ctrl-C
   echo '{\"finish\": true}' | onejob-probe record --output ls.json -- ls /
 ";
 
@@ -56,12 +66,13 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let result = match arguments.first().and_then(|word| word.to_str()) {
         Some("record") => parse_record(&arguments[1..]).and_then(|order| session::record(&order)),
+        Some("attach") => parse_attach(&arguments[1..]).and_then(|order| session::record(&order)),
         Some("check") if arguments.len() == 1 => return check::report(),
         Some("--help" | "-h") => {
             print!("{HELP}");
             Ok(())
         }
-        _ => Err(Failure::usage("expected `record` or `check`")),
+        _ => Err(Failure::usage("expected `record`, `attach` or `check`")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,30 +83,65 @@ fn main() -> ExitCode {
     }
 }
 
+fn value(name: &str, words: &mut Iter<'_, OsString>) -> Result<OsString, Failure> {
+    words.next().cloned().ok_or_else(|| Failure::usage(&format!("{name} needs a value")))
+}
+
+fn text(name: &str, words: &mut Iter<'_, OsString>) -> Result<String, Failure> {
+    value(name, words)?.into_string().map_err(|_| Failure::usage(&format!("{name} is not UTF-8")))
+}
+
+fn unknown(word: &OsString) -> Failure {
+    Failure::usage(&format!("unknown option {}", word.to_string_lossy()))
+}
+
+fn order(output: Option<OsString>, first_drill: String, service: Wanted) -> Result<Order, Failure> {
+    let output = output.ok_or_else(|| Failure::usage("no --output FILE"))?;
+    Ok(Order { output: PathBuf::from(output), first_drill, service })
+}
+
 fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
     let (mut output, mut first_drill, mut identity) = (None, "start".to_string(), None);
     loop {
         let word = words.next().ok_or_else(|| Failure::usage("no `-- COMMAND` to record"))?;
-        let mut value = |name: &str| {
-            words.next().cloned().ok_or_else(|| Failure::usage(&format!("{name} needs a value")))
-        };
         match word.to_str() {
-            Some("--output") => output = Some(PathBuf::from(value("--output")?)),
-            Some("--first-drill") => {
-                first_drill = value("--first-drill")?
-                    .into_string()
-                    .map_err(|_| Failure::usage("the name of the first drill is not UTF-8"))?;
-            }
-            Some("--user") => identity = Some(Identity::parse(&value("--user")?)?),
+            Some("--output") => output = Some(value("--output", &mut words)?),
+            Some("--first-drill") => first_drill = text("--first-drill", &mut words)?,
+            Some("--user") => identity = Some(Identity::parse(&value("--user", &mut words)?)?),
             Some("--") => break,
-            _ => return Err(Failure::usage(&format!("unknown option {}", word.to_string_lossy()))),
+            _ => return Err(unknown(word)),
         }
     }
     let command: Vec<OsString> = words.cloned().collect();
     if command.is_empty() {
         return Err(Failure::usage("no command after `--`"));
     }
-    let output = output.ok_or_else(|| Failure::usage("no --output FILE"))?;
-    Ok(Order { output, first_drill, identity, command })
+    order(output, first_drill, Wanted::Command { identity, command })
+}
+
+fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
+    let mut words = arguments.iter();
+    let (mut output, mut first_drill) = (None, "serve".to_string());
+    let (mut pids, mut cgroup) = (Vec::new(), None);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--output") => output = Some(value("--output", &mut words)?),
+            Some("--first-drill") => first_drill = text("--first-drill", &mut words)?,
+            Some("--pid") => pids.push(positive(&text("--pid", &mut words)?)?),
+            Some("--cgroup") => cgroup = Some(PathBuf::from(value("--cgroup", &mut words)?)),
+            _ => return Err(unknown(word)),
+        }
+    }
+    let chosen = match cgroup {
+        None if !pids.is_empty() => Chosen::Pids(pids),
+        Some(folder) if pids.is_empty() => Chosen::Cgroup(folder),
+        _ => return Err(Failure::usage("give either --pid PID or --cgroup FOLDER")),
+    };
+    order(output, first_drill, Wanted::Running(chosen))
+}
+
+fn positive(text: &str) -> Result<i32, Failure> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Failure::usage(&format!("--pid {text}: not the number of a process")))
 }

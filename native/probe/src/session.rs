@@ -12,6 +12,7 @@ use nix::unistd::{self, AccessFlags, Pid};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::attach::{Attached, Chosen};
 use crate::control::Control;
 use crate::failure::Failure;
 use crate::gather::gather;
@@ -24,9 +25,22 @@ use crate::say;
 pub struct Order {
     pub output: PathBuf,
     pub first_drill: String,
-    pub identity: Option<Identity>,
-    pub command: Vec<OsString>,
+    pub service: Wanted,
 }
+
+pub enum Wanted {
+    Command { identity: Option<Identity>, command: Vec<OsString> },
+    Running(Chosen),
+}
+
+/// What is watched. Only what we launched is ours to end.
+enum Service {
+    Launched(Pid),
+    Attached(Attached),
+}
+
+/// How often it is looked whether a service that is not ours still runs, and what has joined it.
+const LOOK_MS: u16 = 1000;
 
 /// A line of standard input.
 #[derive(Deserialize)]
@@ -40,26 +54,18 @@ struct Session {
     control: Control,
     keeper: Keeper,
     drills: Vec<String>,
-    main: Pid,
+    service: Service,
     input: Vec<u8>,
 }
 
 pub fn record(order: &Order) -> Result<(), Failure> {
     check_output(&order.output)?;
-    let passed_on = inherited_descriptors()?;
-    let mut control = Control::start()?;
-    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &|_| ())?;
-    let signals = take_signals()?;
-    nix::sys::prctl::set_child_subreaper(true)
-        .map_err(|error| Failure::system("cannot become a subreaper", error))?;
-    let main = launch(&order.command, order.identity.as_ref(), &mut control)?;
-    drop(passed_on);
-    say(&json!({"started": main.as_raw()}));
-    let drills = vec![order.first_drill.clone()];
-    let mut session = Session { control, keeper, drills, main, input: Vec::new() };
+    let (mut session, signals) = match &order.service {
+        Wanted::Command { identity, command } => start_command(order, identity.as_ref(), command)?,
+        Wanted::Running(chosen) => attach(order, chosen)?,
+    };
     let served = session.serve(&signals);
-    let killed = session.control.kill_all(main, || reap(main));
-    reap(main);
+    let killed = session.end_what_is_ours();
     session.keeper.detach();
     session.control.stop();
     let written = gather(&session.control, &session.drills)
@@ -69,6 +75,31 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     killed?;
     say(&json!({"recorded": order.output.to_string_lossy()}));
     Ok(())
+}
+
+fn start_command(
+    order: &Order,
+    identity: Option<&Identity>,
+    command: &[OsString],
+) -> Result<(Session, SignalFd), Failure> {
+    let passed_on = inherited_descriptors()?;
+    let mut control = Control::start(false)?;
+    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &|_| ())?;
+    let signals = take_signals()?;
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|error| Failure::system("cannot become a subreaper", error))?;
+    let main = launch(command, identity, &mut control)?;
+    say(&json!({"started": main.as_raw()}));
+    Ok((Session::new(order, control, keeper, Service::Launched(main)), signals))
+}
+
+fn attach(order: &Order, chosen: &Chosen) -> Result<(Session, SignalFd), Failure> {
+    let signals = take_signals()?;
+    let mut control = Control::start(true)?;
+    let attached = Attached::start(chosen, &mut control)?;
+    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &[], &|_| ())?;
+    say(&json!({"attached": control.living()?}));
+    Ok((Session::new(order, control, keeper, Service::Attached(attached)), signals))
 }
 
 /// Finds out before the service runs, not after, that the recording cannot be written.
@@ -124,17 +155,42 @@ fn reap(main: Pid) {
 }
 
 impl Session {
+    fn new(order: &Order, control: Control, keeper: Keeper, service: Service) -> Self {
+        Session { control, keeper, drills: vec![order.first_drill.clone()], service, input: Vec::new() }
+    }
+
+    /// Kills what is left of a service that we launched.
+    fn end_what_is_ours(&self) -> Result<(), Failure> {
+        let Service::Launched(main) = self.service else { return Ok(()) };
+        let killed = self.control.kill_all(main, || reap(main));
+        reap(main);
+        killed
+    }
+
+    /// True when a service that is not ours has ended.
+    fn look(&mut self) -> Result<bool, Failure> {
+        match &self.service {
+            Service::Launched(_) => Ok(false),
+            Service::Attached(attached) => Ok(!attached.look(&mut self.control)?),
+        }
+    }
+
     /// Runs until it is told to finish.
     fn serve(&mut self, signals: &SignalFd) -> Result<(), Failure> {
         let stdin = std::io::stdin();
+        let timeout = match self.service {
+            Service::Launched(_) => PollTimeout::NONE,
+            Service::Attached(_) => PollTimeout::from(LOOK_MS),
+        };
         loop {
             let mut ready = [
                 PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
                 PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut ready, PollTimeout::NONE) {
+            match poll(&mut ready, timeout) {
                 Err(Errno::EINTR) => continue,
                 Err(error) => return Err(Failure::system("poll", error)),
+                Ok(0) if self.look()? => return Ok(()),
                 Ok(_) => {}
             }
             let [typed, signalled] = ready.map(|entry| entry.any().unwrap_or(false));
@@ -153,7 +209,9 @@ impl Session {
         while let Ok(Some(signal)) = signals.read_signal() {
             finish |= signal.ssi_signo != Signal::SIGCHLD as u32;
         }
-        reap(self.main);
+        if let Service::Launched(main) = self.service {
+            reap(main);
+        }
         finish
     }
 

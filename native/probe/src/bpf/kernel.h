@@ -136,6 +136,7 @@ struct in6_addr {
 
 struct sock_common {
 	unsigned short skc_family;
+	unsigned char skc_state;
 	__u16 skc_num; // the port, in our byte order
 	__u32 skc_rcv_saddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -184,6 +185,10 @@ struct cred {
 	kgid_t egid;
 };
 
+struct mm_struct {
+	struct file *exe_file;
+};
+
 struct thread_info {
 	__u32 status;
 };
@@ -200,7 +205,10 @@ struct pid {
 
 struct task_struct {
 	struct thread_info thread_info;
+	unsigned int flags;
 	int pid, tgid;
+	struct task_struct *real_parent, *group_leader;
+	struct mm_struct *mm;
 	struct pid *thread_pid;
 	struct fs_struct *fs;
 	struct files_struct *files;

@@ -21,10 +21,9 @@ static __always_inline void find_address(struct sock *sock, struct listener_key 
 }
 
 // `accepted`: how many connections were just taken from the queue.
-__noinline int note_listener(struct thread *thread, __u32 descriptor, __u32 accepted)
+__noinline int note_listening(struct thread *thread, __u64 address, __u32 accepted)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct file *file = file_of(task, descriptor);
+	struct file *file = (struct file *)address;
 	struct listener first = {}, *found;
 	struct listener_key key = {};
 	struct socket *socket;
@@ -54,4 +53,9 @@ __noinline int note_listener(struct thread *thread, __u32 descriptor, __u32 acce
 	raise_peak(&found->queue_peak, waiting + accepted);
 	__sync_fetch_and_add(&found->accepted, accepted);
 	return 0;
+}
+
+static __always_inline void note_listener(struct thread *thread, __u32 descriptor, __u32 accepted)
+{
+	note_listening(thread, (__u64)file_of(bpf_get_current_task_btf(), descriptor), accepted);
 }

@@ -4,7 +4,9 @@
 // sys_enter counts (some calls never return), sys_exit adds errors, paths, facts and descriptors;
 // fork hands the watch on, exec gives the thread its new program, exit ends it.
 #include "notes.h"
+#include "processes.h"
 #include "programs.h"
+#include "seed.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL"; // the kernel's tracing helpers ask for it
 
@@ -191,57 +193,32 @@ int BPF_PROG(on_exit, struct pt_regs *regs, long result)
 	return 0;
 }
 
-static __always_inline void add_thread(struct totals *totals)
-{
-	raise_peak(&totals->peak_threads, __sync_fetch_and_add(&totals->threads, 1) + 1);
-}
-
-// A new process: remember its number as the probe's PID namespace has it, to be able to kill it.
-static __noinline int add_process(struct task_struct *task)
-{
-	struct totals *totals = get_totals();
-	struct process process = { .threads = 1 };
-	__u32 tgid = task->tgid;
-	void *numbers;
-
-	if (!totals)
-		return 0;
-	numbers = (void *)BPF_CORE_READ(task, thread_pid) + bpf_core_field_offset(struct pid, numbers);
-	numbers += totals->level * bpf_core_type_size(struct upid);
-	bpf_probe_read_kernel(&process.pid, sizeof(process.pid), numbers);
-	if (bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY))
-		LOSE(threads);
-	raise_peak(&totals->peak_processes, __sync_fetch_and_add(&totals->processes, 1) + 1);
-	return 0;
-}
-
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct thread *from = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct thread *from = bpf_task_storage_get(&threads, self, NULL, 0);
 	struct totals *totals = get_totals();
-	__u32 tgid = child->tgid;
-	struct process *process;
 	struct thread *to;
 
-	if (!from || !from->active || !totals)
+	if (!from || !from->active) // a thread that is not seeded yet, of a process that was chosen
+		from = bpf_task_storage_get(&threads, self->group_leader, NULL, 0);
+	if (!from || !(from->active || from->chosen) || !totals)
 		return 0;
 	to = bpf_task_storage_get(&threads, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!to) {
 		LOSE(threads);
 		return 0;
 	}
+	to->chosen = from->chosen;
+	if (!from->active)
+		return 0;
 	to->program = from->program;
 	to->drill = from->drill;
 	to->slot = from->slot;
 	to->active = true;
 	note_start(from, from->program, child->pid != child->tgid ? STARTED_THREAD : STARTED_PROCESS);
-	add_thread(totals);
-	if (child->pid == child->tgid)
-		return add_process(child);
-	process = bpf_map_lookup_elem(&processes, &tgid);
-	if (process)
-		__sync_fetch_and_add(&process->threads, 1);
+	count_thread(child->group_leader);
 	return 0;
 }
 
@@ -253,7 +230,7 @@ static __always_inline void activate(struct task_struct *task, struct thread *th
 	if (!totals)
 		return;
 	totals->level = task->thread_pid->level; // the probe's own PID namespace
-	totals->peak_descriptors = 3;
+	raise_descriptors(2);
 	thread->active = true;
 	thread->pending = NR_EXECVE + 1;
 	add_thread(totals);
@@ -270,7 +247,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	struct scratch *scratch;
 	__u32 nr, program;
 
-	if (!thread || !totals)
+	if (!thread || !totals || (thread->chosen && !thread->active))
 		return 0;
 	watched = thread->active;
 	if (!watched)

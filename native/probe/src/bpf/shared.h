@@ -71,10 +71,10 @@ struct place {
 
 // State of one watched thread (task local storage: no hash lookup in the hot path).
 struct thread {
-	__u32 active;   // false until the launched process has executed its command
+	__u32 active;   // false until it has executed its command, or is seeded
 	__u32 program, drill, slot;
 	__u32 pending;  // number of the call in progress + 1, 0 = none
-	__u32 unused;
+	__u32 chosen;   // it ran before it was watched: an iterator makes it active, see seed.h
 	__u64 args[8];
 	struct place before; // where relative paths started before chdir or chroot
 	struct cached {

@@ -49,11 +49,9 @@ __noinline int sweep(void)
 	return 0;
 }
 
-__noinline int live_descriptor(int descriptor, __u32 kind)
+__noinline int live_file(__u64 address, __u32 kind)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct file *file = file_of(task, descriptor);
-	__u64 address = (__u64)file;
+	struct file *file = (struct file *)address;
 	struct totals *totals = get_totals();
 	struct live entry = { .kind = kind };
 	__s64 *live, before;
@@ -79,6 +77,11 @@ __noinline int live_descriptor(int descriptor, __u32 kind)
 		raise_peak(peak, *(volatile __s64 *)live);
 	}
 	return 0;
+}
+
+static __always_inline void live_descriptor(int descriptor, __u32 kind)
+{
+	live_file((__u64)file_of(bpf_get_current_task_btf(), descriptor), kind);
 }
 
 // A descriptor is about to be closed.
