@@ -200,5 +200,7 @@ pub fn gather(control: &Control, drills: &[String]) -> Result<Recording> {
             descriptors: totals.descriptors,
             pipes: totals.pipes,
         },
+        host: None,
+        contents: Vec::new(),
     })
 }

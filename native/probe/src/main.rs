@@ -5,6 +5,7 @@ mod check;
 mod control;
 mod failure;
 mod gather;
+mod host;
 mod keeper;
 mod launch;
 mod layout;
@@ -31,9 +32,9 @@ Watches a program and its descendants by eBPF: system calls, files, peaks.
 
 Usage:
   onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS]
-                      -- COMMAND [ARG...]
+                      [--bare] -- COMMAND [ARG...]
   onejob-probe attach --output FILE [--first-drill NAME]
-                      (--pid PID)... | --cgroup FOLDER
+                      [--bare] (--pid PID)... | --cgroup FOLDER
   onejob-probe check
 
 record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
@@ -46,6 +47,8 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
 attach  watches processes that run already, with all their descendants: these
         and theirs, or those of a cgroup and of all below it, also later ones.
         Input as above; none of them is ever signalled. Ends with them, too.
+        FILE holds hashes of what was only read, for `onejob profile --from FILE`
+        on another machine; not with --bare.
 check   tells what this kernel allows, as JSON.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 eBPF unusable,
@@ -95,19 +98,20 @@ fn unknown(word: &OsString) -> Failure {
     Failure::usage(&format!("unknown option {}", word.to_string_lossy()))
 }
 
-fn order(output: Option<OsString>, first_drill: String, service: Wanted) -> Result<Order, Failure> {
-    let output = output.ok_or_else(|| Failure::usage("no --output FILE"))?;
-    Ok(Order { output: PathBuf::from(output), first_drill, service })
+fn needed(output: Option<OsString>) -> Result<PathBuf, Failure> {
+    output.map(PathBuf::from).ok_or_else(|| Failure::usage("no --output FILE"))
 }
 
 fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
     let (mut output, mut first_drill, mut identity) = (None, "start".to_string(), None);
+    let mut bare = false;
     loop {
         let word = words.next().ok_or_else(|| Failure::usage("no `-- COMMAND` to record"))?;
         match word.to_str() {
             Some("--output") => output = Some(value("--output", &mut words)?),
             Some("--first-drill") => first_drill = text("--first-drill", &mut words)?,
+            Some("--bare") => bare = true,
             Some("--user") => identity = Some(Identity::parse(&value("--user", &mut words)?)?),
             Some("--") => break,
             _ => return Err(unknown(word)),
@@ -117,17 +121,19 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     if command.is_empty() {
         return Err(Failure::usage("no command after `--`"));
     }
-    order(output, first_drill, Wanted::Command { identity, command })
+    let service = Wanted::Command { identity, command };
+    Ok(Order { output: needed(output)?, first_drill, bare, service })
 }
 
 fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
-    let (mut output, mut first_drill) = (None, "serve".to_string());
+    let (mut output, mut first_drill, mut bare) = (None, "serve".to_string(), false);
     let (mut pids, mut cgroup) = (Vec::new(), None);
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--output") => output = Some(value("--output", &mut words)?),
             Some("--first-drill") => first_drill = text("--first-drill", &mut words)?,
+            Some("--bare") => bare = true,
             Some("--pid") => pids.push(positive(&text("--pid", &mut words)?)?),
             Some("--cgroup") => cgroup = Some(PathBuf::from(value("--cgroup", &mut words)?)),
             _ => return Err(unknown(word)),
@@ -138,7 +144,7 @@ fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
         Some(folder) if pids.is_empty() => Chosen::Cgroup(folder),
         _ => return Err(Failure::usage("give either --pid PID or --cgroup FOLDER")),
     };
-    order(output, first_drill, Wanted::Running(chosen))
+    Ok(Order { output: needed(output)?, first_drill, bare, service: Wanted::Running(chosen) })
 }
 
 fn positive(text: &str) -> Result<i32, Failure> {

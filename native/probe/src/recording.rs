@@ -28,6 +28,27 @@ pub struct Recording {
     pub starts: Vec<Start>,
     pub interfaces: Vec<Interface>,
     pub peaks: Peaks,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Content>,
+}
+
+/// The machine, as the service sees it.
+#[derive(Serialize)]
+pub struct Host {
+    pub machine: String,
+    pub kernel: String,
+    pub libc: String,
+    pub distribution: String,
+}
+
+/// A regular file that was only read, at the end of the recording.
+#[derive(Serialize)]
+pub struct Content {
+    pub path: String,
+    pub size: u64,
+    pub sha256: String,
 }
 
 #[derive(Serialize)]

@@ -16,15 +16,18 @@ use crate::attach::{Attached, Chosen};
 use crate::control::Control;
 use crate::failure::Failure;
 use crate::gather::gather;
+use crate::host::View;
 use crate::keeper::Keeper;
 use crate::launch::{Identity, launch};
-use crate::recording;
+use crate::recording::{self, Recording};
 use crate::say;
 
 /// What the command line asks for.
 pub struct Order {
     pub output: PathBuf,
     pub first_drill: String,
+    /// Without what lies at the paths: whoever reads the recording looks there himself.
+    pub bare: bool,
     pub service: Wanted,
 }
 
@@ -38,6 +41,9 @@ enum Service {
     Launched(Pid),
     Attached(Attached),
 }
+
+/// What is done to a recording before it is written, by us or by the keeper.
+type Completion = Box<dyn Fn(&mut Recording)>;
 
 /// How often it is looked whether a service that is not ours still runs, and what has joined it.
 const LOOK_MS: u16 = 1000;
@@ -55,6 +61,7 @@ struct Session {
     keeper: Keeper,
     drills: Vec<String>,
     service: Service,
+    complete: Completion,
     input: Vec<u8>,
 }
 
@@ -68,8 +75,10 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     let killed = session.end_what_is_ours();
     session.keeper.detach();
     session.control.stop();
-    let written = gather(&session.control, &session.drills)
-        .and_then(|recording| recording::write(&recording, &order.output));
+    let written = gather(&session.control, &session.drills).and_then(|mut recording| {
+        (session.complete)(&mut recording);
+        recording::write(&recording, &order.output)
+    });
     drop(session.keeper); // all is written: from here on there is nothing to save
     served.and(written)?;
     killed?;
@@ -84,22 +93,33 @@ fn start_command(
 ) -> Result<(Session, SignalFd), Failure> {
     let passed_on = inherited_descriptors()?;
     let mut control = Control::start(false)?;
-    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &|_| ())?;
+    let complete = completion(order, "self")?;
+    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &*complete)?;
     let signals = take_signals()?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|error| Failure::system("cannot become a subreaper", error))?;
     let main = launch(command, identity, &mut control)?;
     say(&json!({"started": main.as_raw()}));
-    Ok((Session::new(order, control, keeper, Service::Launched(main)), signals))
+    Ok((Session::new(order, control, keeper, Service::Launched(main), complete), signals))
 }
 
 fn attach(order: &Order, chosen: &Chosen) -> Result<(Session, SignalFd), Failure> {
     let signals = take_signals()?;
     let mut control = Control::start(true)?;
     let attached = Attached::start(chosen, &mut control)?;
-    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &[], &|_| ())?;
+    let oldest = control.living()?.into_iter().min().unwrap_or(0).to_string();
+    let complete = completion(order, &oldest)?;
+    let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &[], &*complete)?;
     say(&json!({"attached": control.living()?}));
-    Ok((Session::new(order, control, keeper, Service::Attached(attached)), signals))
+    Ok((Session::new(order, control, keeper, Service::Attached(attached), complete), signals))
+}
+
+fn completion(order: &Order, process: &str) -> Result<Completion, Failure> {
+    let (view, bare) = (View::of(process)?, order.bare);
+    Ok(Box::new(move |recording| {
+        recording.host = Some(view.host());
+        recording.contents = if bare { Vec::new() } else { view.contents(&recording.files) };
+    }))
 }
 
 /// Finds out before the service runs, not after, that the recording cannot be written.
@@ -155,8 +175,9 @@ fn reap(main: Pid) {
 }
 
 impl Session {
-    fn new(order: &Order, control: Control, keeper: Keeper, service: Service) -> Self {
-        Session { control, keeper, drills: vec![order.first_drill.clone()], service, input: Vec::new() }
+    fn new(order: &Order, control: Control, keeper: Keeper, service: Service, complete: Completion) -> Self {
+        let drills = vec![order.first_drill.clone()];
+        Session { control, keeper, drills, service, complete, input: Vec::new() }
     }
 
     /// Kills what is left of a service that we launched.

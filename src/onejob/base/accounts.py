@@ -3,9 +3,16 @@
 import grp
 import os
 import pwd
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+from onejob.base.files import open_regular
 from onejob.model.errors import InputError
+
+_MAX_BYTES = 16 << 20
+RowT = TypeVar("RowT")
 
 
 class Identity(NamedTuple):
@@ -45,3 +52,29 @@ def group_of(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise InputError(f"there is no group {name!r} on this machine") from None
+
+
+def account_rows(path: Path = Path("/etc/passwd")) -> list[pwd.struct_passwd]:
+    """The accounts of a file (passwd(5)); lines that are none are left out.
+
+    Read here, because pwd would load the libraries of the name service, which in a container's
+    root are the container's.
+    """
+    return _rows(path, lambda w: pwd.struct_passwd((*w[:2], int(w[2]), int(w[3]), *w[4:7])))
+
+
+def group_rows(path: Path = Path("/etc/group")) -> list[grp.struct_group]:
+    """The groups of a file (group(5)), likewise."""
+    return _rows(
+        path,
+        lambda w: grp.struct_group((*w[:2], int(w[2]), [m for m in w[3].split(",") if m])),
+    )
+
+
+def _rows(path: Path, row: Callable[[list[str]], RowT]) -> list[RowT]:
+    rows = []
+    with suppress(OSError), open_regular(path) as file:
+        for line in file.read(_MAX_BYTES).decode(errors="replace").splitlines():
+            with suppress(ValueError, IndexError, TypeError):
+                rows.append(row(line.split(":")))
+    return rows

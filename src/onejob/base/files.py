@@ -1,7 +1,10 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and read only if they are files."""
 
+import errno
 import os
+import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 
 from onejob.model.errors import LacksError
@@ -33,3 +36,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, to be read; OSError where it is another thing: a pipe would block."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file", str(path))

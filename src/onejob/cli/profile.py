@@ -1,6 +1,12 @@
-"""``onejob profile``: Workload -> Profile."""
+"""``onejob profile``: a Workload, or a service that runs already, -> Profile."""
 
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -10,32 +16,102 @@ from onejob.cli.show import out, print_table, progress
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import write_profile
 from onejob.model.workload import load_workload, workload_text
+from onejob.profiler.attach import attach_profile
+from onejob.profiler.imports import agent
 from onejob.profiler.profile import take_profile
+from onejob.profiler.running import Running, by_cgroup, by_container, by_pid, by_unit
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_HOW = "--workload, --pid, --unit, --cgroup, --container or --from"
 
 
 def profile(
-    workload: Annotated[Path, typer.Option("--workload", "-w", help="The workload file.")],
+    workload: Annotated[
+        Path | None, typer.Option("--workload", "-w", help="The workload file.")
+    ] = None,
+    pid: Annotated[
+        int | None, typer.Option("--pid", help="A process that runs, with its descendants.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="A unit of systemd that runs.")] = None,
+    cgroup: Annotated[
+        str | None, typer.Option("--cgroup", help="All processes of a cgroup and below.")
+    ] = None,
+    container: Annotated[
+        str | None, typer.Option("--container", help="A runc, podman or docker container, by id.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A recording of the agent, onejob-probe.")
+    ] = None,
+    lasting: Annotated[
+        str | None, typer.Option("--for", help="How long to watch: 30s, 5m. Else until Ctrl-C.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: NAME.profile.xml")
     ] = None,
 ) -> None:
-    """Run a service under its drills, and write down all that it uses.
+    """Watch a service, and write down all that it uses.
 
-    The service runs twice, on a throw-away view of this machine: what it
-    writes, renames or removes here is gone afterwards.
+    With a workload, the service runs twice under its drills, on a throw-away
+    view of this machine: what it writes, renames or removes here is gone
+    afterwards. What runs already is watched, and left alone.
 
     \b
     Examples:
       onejob profile --workload services/nginx/workload.toml
-      onejob profile -w my.toml -o my.profile.xml
+      onejob profile --unit nginx.service --for 5m -o live.xml
+      onejob profile --from recording.json
     """
-    loaded = load_workload(workload)
-    target = output or Path(f"{loaded.name}.profile.xml")
+    running = (pid, unit, cgroup, container)
+    if sum(value is not None for value in (workload, source, *running)) != 1:
+        raise typer.BadParameter(f"give one of {_HOW}")
+    if lasting is not None and (workload or source):
+        raise typer.BadParameter("--for is for a service that runs already")
+    seconds = None if lasting is None else _seconds(lasting)
     with progress() as shown:
-        taken = take_profile(loaded, workload_text(workload), shown)
+        if workload:
+            taken = take_profile(load_workload(workload), workload_text(workload), shown)
+        elif source:
+            taken = agent.read(source)
+        else:
+            with _interrupt() as stop:
+                taken = attach_profile(_find(*running), seconds, stop, shown)
+        target = output or Path(f"{taken.name}.profile.xml")
         write_atomically(target, write_profile(taken).encode())
     _print_summary(taken)
-    out.print(f"{target} written; next: onejob build {target}", markup=False, soft_wrap=True)
+    _print_next(taken, target)
+
+
+def _find(pid: int | None, unit: str | None, cgroup: str | None, container: str | None) -> Running:
+    if pid is not None:
+        return by_pid(pid)
+    if unit is not None:
+        return by_unit(unit)
+    return by_cgroup(cgroup) if cgroup is not None else by_container(container or "")
+
+
+def _seconds(text: str) -> float:
+    """``30s``, ``5m``, ``1h`` or a number of seconds."""
+    found = re.fullmatch(r"(\d{1,6})([smh]?)", text)
+    if not found or not int(found[1]):
+        raise typer.BadParameter(f"--for {text!r} is not a time; for example: 30s, 5m, 1h")
+    return float(int(found[1]) * _SECONDS[found[2]])
+
+
+@contextmanager
+def _interrupt() -> Iterator[Event]:
+    """The first Ctrl-C sets the event, which ends the watch; the next ends the program."""
+    stop = Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _print_summary(taken: Profile) -> None:
@@ -49,3 +125,13 @@ def _print_summary(taken: Profile) -> None:
         f"{taken.number_of_processes} processes, {taken.number_of_sockets} sockets, "
         f"{taken.events_lost} events lost"
     )
+
+
+def _print_next(taken: Profile, target: Path) -> None:
+    """What to do with it; one that is not whole says what it lacks."""
+    if taken.provenance and taken.provenance.partial:
+        out.print(f"partial: {taken.provenance.partial}", markup=False, soft_wrap=True)
+    do = f"onejob build {target}"
+    if not taken.workload:
+        do = f"onejob merge DRILLED.profile.xml {target} -o ALL.profile.xml"
+    out.print(f"{target} written; next: {do}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A client of onejob-probe: starts a command under it and speaks its JSON lines."""
+"""A client of onejob-probe: has it watch a command, and speaks its JSON lines."""
 
 import json
 import os
@@ -26,48 +26,27 @@ SAVE_TIMEOUT_S = 10.0  # a killed probe's keeper writes the recording
 _END = {"error": "onejob-probe ended without a word"}
 
 
-class Probe:
-    """A command that runs under the probe; use it as a context manager, or call close().
+class Observer:
+    """onejob-probe at work, and its JSON lines; use it as a context manager, or call close().
 
-    `output` is where the command's stdout and stderr go (a descriptor); `prefix` is put before
-    the probe itself, e.g. to enter a namespace first. `identity` is the command's, not the probe's.
-    `pid` is the command's, `observer` the probe's own.
+    `words` are its command and `recording` what it will write. `observer` is its pid.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        recording: Path,
-        *,
-        output: IO[Any] | int,
-        first_drill: str = "start",
-        prefix: Sequence[str] = (),
-        directory: str = "/",
-        environment: dict[str, str] | None = None,
-        identity: Identity = ROOT,
-        pass_fds: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, words: Sequence[str], recording: Path, **options: Any) -> None:
         self._recording = recording
         self._exit: Exit | None = None
-        self.started_at = 0.0  # time.monotonic(), when the command's exec had succeeded
+        self.started_at = 0.0  # time.monotonic(), when the watch had begun
         self._replies: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        words = [*prefix, str(native_path("onejob-probe")), "record"]
-        words += ["--output", str(recording), "--first-drill", first_drill]
-        words += [*(["--user", identity.text()] if identity != ROOT else []), "--", *command]
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=output,
-            cwd=directory,
-            env=environment,
-            pass_fds=pass_fds,
             start_new_session=True,
+            **options,
         )
         self.observer = self._process.pid
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        self.pid = self._await_started()
 
     def __enter__(self) -> Self:
         return self
@@ -84,17 +63,6 @@ class Probe:
         """From now on, what happens is counted for drill `name`."""
         self._send({"drill": name})
         self._await("drill", DRILL_TIMEOUT_S)
-
-    def exited(self) -> Exit | None:
-        """How the command's main process ended; None while it runs."""
-        if self._exit is None and self._process.poll() is not None:
-            self._thread.join(SAVE_TIMEOUT_S)
-            if self._exit is None:
-                raise ServiceError(
-                    f"the observer, onejob-probe, ended with status {self._process.returncode}",
-                    f"what it saw until then is in {self._recording}",
-                )
-        return self._exit
 
     def finish(self) -> Path:
         """End what is left of the command and have the recording written; where it is."""
@@ -117,9 +85,10 @@ class Probe:
         self._thread.join(SAVE_TIMEOUT_S)
         end_group(self._process)
 
-    def _await_started(self) -> int:
+    def _await_first(self, key: str) -> Any:
+        """What it says first, under `key`; without that, it is ended."""
         try:
-            return int(self._await("started", START_TIMEOUT_S)["started"])
+            return self._await(key, START_TIMEOUT_S)[key]
         except BaseException:
             self.close()
             raise
@@ -166,13 +135,53 @@ class Probe:
                 reply = json.loads(line)
             except ValueError:
                 reply = {"error": f"onejob-probe said {line[:200]!r}"}
-            if "started" in reply:
+            if "started" in reply or "attached" in reply:
                 self.started_at = time.monotonic()
             if "exited" in reply:
                 ended = reply["exited"]
                 self._exit = Exit(ended.get("status"), ended.get("signal"))
             self._replies.put(reply)
         self._replies.put(_END)
+
+
+class Probe(Observer):
+    """A command that runs under the probe.
+
+    `output` is where the command's stdout and stderr go (a descriptor); `prefix` is put before
+    the probe itself, e.g. to enter a namespace first. `identity` is the command's, not the probe's.
+    `pid` is the command's, `observer` the probe's own.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        recording: Path,
+        *,
+        output: IO[Any] | int,
+        first_drill: str = "start",
+        prefix: Sequence[str] = (),
+        directory: str = "/",
+        environment: dict[str, str] | None = None,
+        identity: Identity = ROOT,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        words = [*prefix, str(native_path("onejob-probe")), "record", "--bare"]
+        words += ["--output", str(recording), "--first-drill", first_drill]
+        words += [*(["--user", identity.text()] if identity != ROOT else []), "--", *command]
+        options = {"stderr": output, "cwd": directory, "env": environment, "pass_fds": pass_fds}
+        super().__init__(words, recording, **options)
+        self.pid = int(self._await_first("started"))
+
+    def exited(self) -> Exit | None:
+        """How the command's main process ended; None while it runs."""
+        if self._exit is None and self._process.poll() is not None:
+            self._thread.join(SAVE_TIMEOUT_S)
+            if self._exit is None:
+                raise ServiceError(
+                    f"the observer, onejob-probe, ended with status {self._process.returncode}",
+                    f"what it saw until then is in {self._recording}",
+                )
+        return self._exit
 
 
 def check_probe() -> dict[str, Any]:

@@ -14,14 +14,18 @@ NounT = TypeVar("NounT", bound=Noun)
 
 def load_json(path: Path, noun: type[NounT], kind: str) -> NounT:
     """Read `path` as a `noun`; InputError names file, place and what is wrong."""
-    text = read_text(path, kind)
+    return parse_json(read_text(path, kind), noun, f"{kind} {path}")
+
+
+def parse_json(text: str, noun: type[NounT], name: str) -> NounT:
+    """The same for text in hand; `name` stands for the file in messages."""
     try:
         return noun.model_validate_json(text)
     except ValidationError as error:
         complaints = [f"{place_text(p)}: {w}" if p else w for p, w in describe_invalid(error)]
-        raise InputError(f"{kind} {path}: " + "; ".join(complaints[:8])) from error
+        raise InputError(f"{name}: " + "; ".join(complaints[:8])) from error
     except RecursionError as error:
-        raise InputError(f"{kind} {path}: nested too deeply") from error
+        raise InputError(f"{name}: nested too deeply") from error
 
 
 def to_json(noun: Noun) -> str:

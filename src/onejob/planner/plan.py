@@ -95,7 +95,8 @@ def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
     if not profile.workload or not profile.program:
         raise InputError(
             "the profile names no service to start (no workload in it)",
-            "take it with: onejob profile --workload FILE",
+            "take it with: onejob profile --workload FILE; what was seen without one is added by: "
+            "onejob merge DRILLED THIS -o ALL",
         )
     workload = parse_toml(profile.workload, Workload, "workload in the profile")
     if workload.name != profile.name:

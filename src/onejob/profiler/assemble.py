@@ -22,7 +22,7 @@ from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.describe import describe_accounts, describe_recording
 from onejob.profiler.facts import Facts
 from onejob.profiler.packages import closure_of
-from onejob.profiler.recording import Recording, ways_of
+from onejob.profiler.recording import HostSeen, Recording, ways_of
 from onejob.profiler.static.complete import complete
 from onejob.profiler.subject import Subject
 from onejob.profiler.unrecorded import unrecorded_memory
@@ -79,7 +79,10 @@ def assemble(
         reachable_calls=static.reachable_calls,
         unfollowed=static.unfollowed,
         unrecorded_memory=unrecorded_memory(
-            {use.program for use in calls}, {row.program for row in rows}, files
+            {use.program for use in calls},
+            {row.program for row in rows},
+            files,
+            subject.unrecorded,
         ),
     )
 
@@ -185,13 +188,23 @@ def _paper_allocations(rows: Iterable[ProgramAllocations]) -> tuple[MemoryAlloca
 
 
 def _provenance(subject: Subject, recording: Recording) -> Provenance:
+    host = recording.host or _this_machine()
     return Provenance(
         onejob=__version__,
+        machine=host.machine,
+        kernel=host.kernel,
+        libc=host.libc,
+        distribution=host.distribution,
+        backend=recording.backend,
+        partial=subject.partial,
+        sources=subject.sources,
+    )
+
+
+def _this_machine() -> HostSeen:
+    return HostSeen(
         machine=platform.machine(),
         kernel=platform.release(),
         libc=" ".join(platform.libc_ver()),
         distribution=platform.freedesktop_os_release().get("PRETTY_NAME", ""),
-        backend=recording.backend,
-        partial=subject.partial,
-        sources=subject.sources,
     )

@@ -5,16 +5,16 @@ A path is followed component by component; each symbolic link on the way is an e
 and uses are booked on the path where they end.
 """
 
-import grp
 import hashlib
 import os
 import posixpath
-import pwd
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from onejob.base.accounts import account_rows, group_rows
+from onejob.base.files import open_regular
 from onejob.model.paths import is_pseudo
 from onejob.model.profile import Account, FileUse, Group, How, Origin, Use
 from onejob.profiler.elf import read_needs
@@ -109,7 +109,7 @@ def _describe_content(facts: FileUse, size: int) -> FileUse:
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal; empty where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
@@ -170,11 +170,11 @@ def describe_accounts(
 ) -> tuple[tuple[Account, ...], tuple[Group, ...]]:
     """The host's definitions of the given user and group ids; unknown ids have none."""
     accounts = []
-    for row in sorted(pwd.getpwall(), key=lambda row: row.pw_uid):
+    for row in sorted(account_rows(), key=lambda row: row.pw_uid):
         if row.pw_uid in users:
             accounts.append(
                 Account(name=row.pw_name, uid=row.pw_uid, gid=row.pw_gid, home=row.pw_dir)
             )
     wanted = groups | {account.gid for account in accounts}
-    found = sorted((row.gr_gid, row.gr_name) for row in grp.getgrall() if row.gr_gid in wanted)
+    found = sorted((row.gr_gid, row.gr_name) for row in group_rows() if row.gr_gid in wanted)
     return tuple(accounts), tuple(Group(name=name, gid=gid) for gid, name in found)

@@ -1,7 +1,8 @@
 """What an executable or library needs to be loaded: its interpreter and its libraries' paths."""
 
 import re
-import subprocess
+import struct
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,21 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
-from onejob.base.process import find_tool
+from onejob.base.files import open_regular
 
-_DEFAULT_FOLDERS = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib")
+_DEFAULT_FOLDERS = (
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib",
+    "/lib",
+)
+# glibc's sysdeps/generic/dl-cache.h: magic, entries, bytes of strings; then entries of flags, name,
+# path. The flags of a library for x86-64.
+_CACHE_MAGIC = b"glibc-ld.so.cache1.1"
+_CACHE_HEAD, _CACHE_ENTRY = struct.Struct("<20sII20x"), struct.Struct("<iII4x8x")
+_X86_64 = 0x0303
+_MAX_CACHE_BYTES = 64 << 20
 
 _ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
 
@@ -28,7 +41,7 @@ class Needs(NamedTuple):
 def read_needs(path: Path) -> Needs | None:
     """The needs of the ELF file `path`; None where it is no ELF file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(4) != b"\x7fELF":
                 return None
             return _needs(ELFFile(file), path)
@@ -68,10 +81,28 @@ def find_library(name: str, folders: tuple[str, ...] = ()) -> str:
 
 @cache
 def _loader_cache() -> dict[str, str]:
-    """Library name -> path for x86-64, from the host's own loader cache (ldconfig(8))."""
-    ldconfig = find_tool("ldconfig", "libc-bin")
-    done = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, timeout=30, check=False)
+    return read_loader_cache(Path("/etc/ld.so.cache"))
+
+
+def read_loader_cache(path: Path) -> dict[str, str]:
+    """Library name -> path for x86-64, from the loader's cache (ldconfig(8)).
+
+    Read here, since ldconfig of a container's root would be the container's. A cache that cannot be
+    read is none, as for the loader.
+    """
     found: dict[str, str] = {}
-    for match in re.finditer(r"^\s+(\S+) \(([^)]*x86-64[^)]*)\) => (\S+)$", done.stdout, re.M):
-        found.setdefault(match[1], match[3])
+    with suppress(OSError, struct.error, ValueError, UnicodeDecodeError):
+        with open_regular(path) as file:
+            data = file.read(_MAX_CACHE_BYTES)
+        data = data[max(data.find(_CACHE_MAGIC), 0) :]  # an older form may come first
+        magic, count, _ = _CACHE_HEAD.unpack_from(data)
+        for number in range(count if magic == _CACHE_MAGIC else 0):
+            place = _CACHE_HEAD.size + number * _CACHE_ENTRY.size
+            flags, name, target = _CACHE_ENTRY.unpack_from(data, place)
+            if flags == _X86_64:
+                found.setdefault(_string(data, name), _string(data, target))
     return found
+
+
+def _string(data: bytes, start: int) -> str:
+    return data[start : data.index(b"\0", start)].decode()

@@ -1,17 +1,17 @@
 """The distribution's package database: who owns a file, and what a package's closure installs."""
 
 import os
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from onejob.base.process import find_tool
+from onejob.base.files import open_regular
 from onejob.model.errors import LacksError
 from onejob.model.profile import Package
 
 _INFO = Path("/var/lib/dpkg/info")
-_FORMAT = "${Package}\\t${Version}\\t${Status}\\t${Pre-Depends}, ${Depends}\\t${Provides}\\n"
+_MAX_BYTES = 256 << 20
+_STATUS = Path("/var/lib/dpkg/status")
 
 
 def missing_packages(names: Iterable[str]) -> tuple[str, ...]:
@@ -51,18 +51,29 @@ def closure_of(program: str, wanted: Iterable[str]) -> tuple[Package, ...]:
 
 @cache
 def _database() -> dict[str, dict[str, list[str]]]:
-    query = [find_tool("dpkg-query", "dpkg"), "-W", "-f", _FORMAT]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+    """What is installed: read here, since dpkg-query of a container's root would be its own."""
     rows = {}
-    for line in done.stdout.splitlines():
-        name, version, status, depends, provides = line.split("\t")
-        if status.endswith(" installed"):
-            rows[name] = {
-                "version": [version],
+    for row in stanzas(_STATUS):
+        if row.get("Status", "").endswith(" installed"):
+            depends = f"{row.get('Pre-Depends', '')}, {row.get('Depends', '')}"
+            rows[row.get("Package", "")] = {
+                "version": [row.get("Version", "")],
                 "depends": _names(depends),
-                "provides": _names(provides),
+                "provides": _names(row.get("Provides", "")),
             }
     return rows
+
+
+def stanzas(path: Path) -> Iterator[dict[str, str]]:
+    """The packages of dpkg's database (deb-control(5)); none where there is no such database."""
+    try:
+        with open_regular(path) as file:
+            text = file.read(_MAX_BYTES).decode(errors="replace")
+    except OSError:
+        return
+    for stanza in text.split("\n\n"):
+        fields = (line.partition(":") for line in stanza.splitlines() if line[:1].isalpha())
+        yield {name: value.strip() for name, _, value in fields}
 
 
 def _names(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from onejob.model.jsonfile import load_json
+from onejob.model.jsonfile import load_json, parse_json
 from onejob.model.noun import Noun
 from onejob.model.profile import How
 from onejob.model.syscalls import call_name
@@ -173,6 +173,23 @@ class Peaks(Noun):
     pipes: Number = 0
 
 
+class HostSeen(Noun):
+    """The machine that recorded, as the service saw it."""
+
+    machine: str
+    kernel: str
+    libc: str
+    distribution: str
+
+
+class ContentSeen(Noun):
+    """What was in a file that the service only read, there."""
+
+    path: str
+    size: Number
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Recording(Noun):
     """Everything that the probe saw of one run."""
 
@@ -193,6 +210,8 @@ class Recording(Noun):
     interfaces: tuple[InterfaceSeen, ...] = ()
     peaks: Peaks
     program_peaks: tuple[ProgramPeakSeen, ...] = ()
+    host: HostSeen | None = None
+    contents: tuple[ContentSeen, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -224,6 +243,11 @@ Seen = (
 def read_recording(path: Path) -> Recording:
     """Read what the probe wrote; InputError where it is not whole."""
     return load_json(path, Recording, "recording")
+
+
+def parse_recording(text: str, path: Path) -> Recording:
+    """The same for text in hand, from the file `path`."""
+    return parse_json(text, Recording, f"recording {path}")
 
 
 def normal_path(path: str) -> str:

@@ -13,7 +13,7 @@ class Subject:
 
     `workload` is the text of the workload file, empty where the service was watched without one;
     `users` and `groups` are ids that the profile names in any case. `partial` and `sources` are
-    those of onejob.model.profile.Provenance.
+    those of onejob.model.profile.Provenance. `unrecorded`: why nobody recorded memory, if so.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Subject:
     users: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
     partial: str = ""
+    unrecorded: str = ""
     sources: tuple[str, ...] = ()
 
     @classmethod

@@ -11,12 +11,13 @@ ABSENT = "the run with the recorder brought no recording of it"
 
 
 def unrecorded_memory(
-    ran: Set[str], recorded: Set[str], files: Iterable[FileUse]
+    ran: Set[str], recorded: Set[str], files: Iterable[FileUse], reason: str = ""
 ) -> tuple[UnrecordedMemory, ...]:
-    """Of the programs that `ran`, those that are not among the `recorded`."""
+    """Of the programs that `ran`, those that are not among the `recorded`; `reason` for all of them
+    where nobody recorded."""
     known = {file.path: file for file in files}
     return tuple(
-        UnrecordedMemory(program=program, reason=_reason(known.get(program)))
+        UnrecordedMemory(program=program, reason=reason or _reason(known.get(program)))
         for program in sorted(ran - recorded)
     )
 

@@ -70,7 +70,8 @@ def test_the_whole_conversation(speaker: Path) -> None:
         assert probe.exited() == Exit(None, 9)
     words = json.loads(recording.read_text())
     assert words[1:] == [
-        "record", "--output", str(recording), "--first-drill", "start", "--", "service", "well"
+        "record", "--bare", "--output", str(recording), "--first-drill", "start",
+        "--", "service", "well",
     ]  # fmt: skip
 
 

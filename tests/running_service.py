@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
 
-from probe_driver import is_running, wait_until
-
 TIMES = 23  # calls of getppid that each of its threads makes
 WAITING = 6  # threads that wait for a byte
 LATER = 2  # started with the main thread's byte: a child and a thread
@@ -17,10 +15,19 @@ LATER = 2  # started with the main thread's byte: a child and a thread
 def compile_service(folder: Path) -> Path:
     """The program."""
     program = folder / "attached"
-    source = Path(__file__).parent / "workload_attach.c"
+    source = Path(__file__).parent / "native" / "workload_attach.c"
     options = ["-O1", "-Wall", "-Werror", "-pthread", "-o", str(program)]
     subprocess.run(["gcc", *options, str(source)], check=True, timeout=60)
     return program
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is there, and not only not yet collected."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 class Running:
@@ -76,4 +83,3 @@ def end(service: Running) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, SIGKILL)
     service.process.wait()
-    wait_until(lambda: not is_running(service.pid), "the service does not end")
