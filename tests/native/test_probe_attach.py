@@ -1,8 +1,10 @@
 """Attaching to what runs already: seen exactly, and left alone whatever becomes of the probe."""
 
 import os
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,10 @@ from probe_driver import (
     Recording,
     bpf_programs_of,
     is_loaded,
+    is_running,
     wait_until,
 )
+
 from running_service import LATER, TIMES, WAITING, Running, compile_service, end, running
 
 pytestmark = [pytest.mark.ebpf, pytest.mark.root]
@@ -218,3 +222,37 @@ def test_the_dead_are_refused(tmp_path: Path) -> None:
     finally:
         process.wait()
     assert "no process" in refusal(tmp_path, 1, "--pid", str(process.pid))
+
+
+def test_forks_go_on_while_the_watch_begins(tmp_path: Path) -> None:
+    """None escapes: each child that begins is seen with all that it does, by 23."""
+    program = tmp_path / "storm"
+    source = Path(__file__).parent / "workload_storm.c"
+    words = ["gcc", "-O1", "-Wall", "-Werror", "-pthread", "-o", str(program), str(source)]
+    subprocess.run(words, check=True, timeout=60)
+    process = subprocess.Popen([program])
+    try:
+        for _ in range(5):
+            with Attach(tmp_path, "--pid", str(process.pid)) as probe:
+                probe.expect("attached")
+                time.sleep(0.3)
+                os.kill(process.pid, signal.SIGSTOP)  # then those that have begun come to their end
+                wait_until(lambda: living_children(process.pid) == 0, "a child does not end")
+                recording = probe.finish()
+            os.kill(process.pid, signal.SIGCONT)
+            assert recording.lost() == {}
+            forks = recording.count("fork") + recording.count("clone") + recording.count("clone3")
+            calls = recording.count("getppid"), recording.count("getpgrp")
+            assert forks > 0
+            assert [count % TIMES for count in calls] == [0, 0]
+            starts = {row["how"]: row["count"] for row in recording.data["starts"]}
+            # One child may have been on its way when the watch began, and not yet at its calls.
+            assert 0 <= calls[0] // TIMES - starts["thread"] <= 1
+    finally:
+        process.kill()
+        process.wait()
+
+
+def living_children(pid: int) -> int:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return sum(is_running(int(child)) for child in text.split())

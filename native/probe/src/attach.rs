@@ -41,6 +41,7 @@ impl Attached {
         // After the descriptors are open: what is checked is what they stand for.
         pids.iter().try_for_each(|pid| check(*pid))?;
         seed(control, || attached.pidfds())?;
+        control.begin()?;
         if control.living()?.is_empty() {
             return Err(Failure::new(
                 "none of the processes lives any more",

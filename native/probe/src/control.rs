@@ -24,6 +24,8 @@ const KILL_TIME: Duration = Duration::from_secs(10);
 pub struct Control {
     object: Object,
     links: Vec<Link>,
+    /// Threads that could not be followed before the watch began, and were found after all.
+    found_late: u64,
 }
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -68,7 +70,7 @@ impl Control {
         let open = ObjectBuilder::default().open_memory(PROGRAM);
         let object =
             open.and_then(|open| load_what_fits(open, seeding)).map_err(|error| refused("load", &error))?;
-        let mut control = Control { object, links: Vec::new() };
+        let mut control = Control { object, links: Vec::new(), found_late: 0 };
         control.fill_rules()?;
         control.attach()?;
         Ok(control)
@@ -180,7 +182,15 @@ impl Control {
     pub fn totals(&self) -> Result<Totals> {
         let bytes = self.at("totals", 0)?;
         assert!(bytes.len() == Totals::SIZE, "layout.rs and shared.h differ");
-        Ok(Totals::parse(&bytes))
+        let mut totals = Totals::parse(&bytes);
+        totals.lost_threads -= self.found_late;
+        Ok(totals)
+    }
+
+    /// Of what runs already, all is watched: what was lost until now has been found.
+    pub fn begin(&mut self) -> Result<()> {
+        self.found_late = self.totals()?.lost_threads;
+        Ok(())
     }
 
     /// Events that the kernel kept from our programs, because one was already at work on that

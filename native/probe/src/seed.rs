@@ -30,8 +30,10 @@ pub fn seed(control: &mut Control, pidfds: impl Fn() -> Result<Vec<OwnedFd>>) ->
         for pidfd in pidfds()? {
             control.choose(pidfd.as_fd())?;
         }
+        // While an iterator makes a thread's storage, a fork on that processor cannot.
+        let lost = control.totals()?.lost_threads;
         let records = control.iterate("seed_thread")?;
-        if records.is_empty() {
+        if records.is_empty() && control.totals()?.lost_threads == lost {
             control.iterate("seed_file")?;
             return Ok(());
         }
