@@ -93,7 +93,7 @@ fn start_command(
 ) -> Result<(Session, SignalFd), Failure> {
     let passed_on = inherited_descriptors()?;
     let mut control = Control::start(false)?;
-    let complete = completion(order, "self")?;
+    let complete = completion(order, View::of("self")?);
     let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &*complete)?;
     let signals = take_signals()?;
     nix::sys::prctl::set_child_subreaper(true)
@@ -107,19 +107,26 @@ fn attach(order: &Order, chosen: &Chosen) -> Result<(Session, SignalFd), Failure
     let signals = take_signals()?;
     let mut control = Control::start(true)?;
     let attached = Attached::start(chosen, &mut control)?;
-    let oldest = control.living()?.into_iter().min().unwrap_or(0).to_string();
-    let complete = completion(order, &oldest)?;
+    let mut pids = match chosen {
+        Chosen::Pids(pids) => pids.clone(),
+        Chosen::Cgroup(_) => control.living()?,
+    };
+    pids.sort_unstable();
+    // Any of them will do; some may have ended by now.
+    let view = pids.iter().find_map(|pid| View::of(&pid.to_string()).ok());
+    let view = view.ok_or_else(|| Failure::new("the service has ended", "start it again"))?;
+    let complete = completion(order, view);
     let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &[], &*complete)?;
     say(&json!({"attached": control.living()?}));
     Ok((Session::new(order, control, keeper, Service::Attached(attached), complete), signals))
 }
 
-fn completion(order: &Order, process: &str) -> Result<Completion, Failure> {
-    let (view, bare) = (View::of(process)?, order.bare);
-    Ok(Box::new(move |recording| {
+fn completion(order: &Order, view: View) -> Completion {
+    let bare = order.bare;
+    Box::new(move |recording| {
         recording.host = Some(view.host());
         recording.contents = if bare { Vec::new() } else { view.contents(&recording.files) };
-    }))
+    })
 }
 
 /// Finds out before the service runs, not after, that the recording cannot be written.
