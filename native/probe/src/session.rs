@@ -33,10 +33,12 @@ pub struct Order {
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum Request {
     Drill(String),
+    Snapshot(bool),
     Finish(bool),
 }
 
-struct Session {
+struct Session<'a> {
+    output: &'a Path,
     control: Control,
     keeper: Keeper,
     drills: Vec<String>,
@@ -56,7 +58,7 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     drop(passed_on);
     say(&json!({"started": main.as_raw()}));
     let drills = vec![order.first_drill.clone()];
-    let mut session = Session { control, keeper, drills, main, input: Vec::new() };
+    let mut session = Session { output: &order.output, control, keeper, drills, main, input: Vec::new() };
     let served = session.serve(&signals);
     let killed = session.control.kill_all(main, || reap(main));
     reap(main);
@@ -123,7 +125,7 @@ fn reap(main: Pid) {
     }
 }
 
-impl Session {
+impl Session<'_> {
     /// Runs until it is told to finish.
     fn serve(&mut self, signals: &SignalFd) -> Result<(), Failure> {
         let stdin = std::io::stdin();
@@ -178,15 +180,30 @@ impl Session {
     fn obey(&mut self, line: &[u8]) -> Result<bool, Failure> {
         match serde_json::from_slice(line) {
             Ok(Request::Drill(name)) => self.switch_drill(name)?,
+            Ok(Request::Snapshot(true)) => self.save_so_far(),
+            Ok(Request::Snapshot(false)) => {}
             Ok(Request::Finish(finish)) => return Ok(finish),
             Err(_) if line.trim_ascii().is_empty() => {}
             Err(error) => {
                 let what = format!("bad request on standard input: {error}");
-                let hint = r#"give {"drill":"NAME"} or {"finish":true}; the recording goes on"#;
+                let hint =
+                    r#"give {"drill":"NAME"}, {"snapshot":true} or {"finish":true}; the recording goes on"#;
                 say(&json!({"error": what, "hint": hint}));
             }
         }
         Ok(false)
+    }
+
+    /// Writes what was seen until now, marked as not finished; the watch goes on meanwhile.
+    fn save_so_far(&self) {
+        let written = gather(&self.control, &self.drills).and_then(|mut recording| {
+            recording.lost.insert("not_finished", 1);
+            recording::write(&recording, self.output)
+        });
+        match written {
+            Ok(()) => say(&json!({"snapshot": self.output.to_string_lossy()})),
+            Err(failure) => say(&json!({"error": failure.what, "hint": failure.hint})),
+        }
     }
 
     fn switch_drill(&mut self, name: String) -> Result<(), Failure> {

@@ -85,6 +85,12 @@ class Probe:
         self._send({"drill": name})
         self._await("drill", DRILL_TIMEOUT_S)
 
+    def snapshot(self) -> Path:
+        """Have what was seen until now written, while the watch goes on; where it is."""
+        self._send({"snapshot": True})
+        self._await("snapshot", FINISH_TIMEOUT_S)
+        return self._recording
+
     def exited(self) -> Exit | None:
         """How the command's main process ended; None while it runs."""
         if self._exit is None and self._process.poll() is not None:

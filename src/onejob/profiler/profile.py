@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from onejob.base.linux import need_root
@@ -14,13 +15,18 @@ from onejob.model.errors import InputError, LacksError
 from onejob.model.profile import Profile
 from onejob.model.workload import Workload
 from onejob.profiler.assemble import assemble
+from onejob.profiler.enough import ONCE, Patience
 from onejob.profiler.observe import DEFAULT_PATH, watch_calls, watch_memory
 from onejob.profiler.packages import need_packages
 from onejob.profiler.subject import Subject
 
 
-def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
+def take_profile(
+    workload: Workload, text: str, progress: Progress, patience: Patience = ONCE
+) -> Profile:
     """Run the service of `workload` (whose file is `text`) under all its drills, and watch it.
+
+    `patience` says whether the drills are run again, and how often.
 
     Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
     ServiceError (the service or a drill failed). Leaves nothing behind in any case.
@@ -32,19 +38,25 @@ def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
     program = find_program(workload.command[0])
     if not os.path.isdir(workload.directory):
         raise InputError(f"directory {workload.directory!r} of the workload is not there")
+    if patience.quiet_rounds and not workload.drills()[1:-1]:
+        raise InputError(
+            f"{workload.name} has no drill that could be repeated: start and stop are once",
+            "give its workload more drills, or profile it without --until-stable",
+        )
     for path in workload.include:
         if not os.path.lexists(path):
             raise InputError(f"include {path!r} of the workload is not there")
     command = [program, *workload.command[1:]]
     with run_folder() as folder:
         progress.stage(f"{workload.name}: watching calls and files")
-        recording, resident_kib = watch_calls(workload, command, folder, progress)
+        watched = watch_calls(workload, command, folder, progress, patience)
     with run_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)
     progress.stage(f"{workload.name}: describing what it used")
-    profile = assemble(Subject.of_workload(workload, text, program), recording, allocations)
-    return profile.model_copy(update={"resident_kib": resident_kib})
+    subject = replace(Subject.of_workload(workload, text, program), partial=watched.shortfall)
+    profile = assemble(subject, watched.recording, allocations)
+    return profile.model_copy(update={"resident_kib": watched.resident_kib})
 
 
 def need_free_ports(ports: Iterable[int]) -> None:

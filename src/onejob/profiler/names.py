@@ -1,0 +1,43 @@
+"""Names that a service makes up as it goes: they differ from round to round, and nothing is new.
+
+``apache2.pid.Xq3vK1``, ``base/16384/16412`` or a message's ``1tF3gh-0004Xc-0z-H`` have no shape in
+common, and no look at a word tells whether it is random. What they share is where they come from:
+the service made them, and of what a service makes a plan only needs to know the folder, which
+becomes writable as a whole. So in a folder where the service made something, all names that were
+not there before it ran are one, ``FOLDER/*``. A name that was there stands for itself.
+
+Only comparisons use folded names; a profile has the paths as they were seen.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+
+# What the kernel numbers: processes, threads, descriptors, terminals.
+_NUMBERED = re.compile(r"^/(proc|dev/pts)/")
+_NUMBER = re.compile(r"(?<=/)\d+(?=/|$)")
+ANY = "*"
+
+
+class Folding:
+    """Folds the paths of one service that made the paths `made`; `existed` looks at the host."""
+
+    def __init__(
+        self, made: Iterable[str], existed: Callable[[str], bool] = os.path.lexists
+    ) -> None:
+        self._existed = cache(existed)
+        new = {path for path in made if not self._existed(path)}
+        self._grown = {os.path.dirname(path) for path in new} | new
+
+    def fold(self, path: str) -> str:
+        """`path` with the parts that the service or the kernel made up as ``*``."""
+        if _NUMBERED.match(path):
+            return _NUMBER.sub(ANY, path)
+        folder, parts = "", []
+        for part in path.strip("/").split("/"):
+            here = f"{folder}/{part}"
+            made_up = (folder or "/") in self._grown and not self._existed(here)
+            parts.append(ANY if made_up else part)
+            folder = here
+        return "/" + "/".join(parts)
