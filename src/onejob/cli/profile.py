@@ -52,7 +52,7 @@ def profile(
 
 
 def _print_summary(taken: Profile) -> None:
-    heads = ("drill", "phase", "rounds", "of them quiet at last", "new calls", "new files")
+    heads = ("drill", "phase", "rounds", "quiet", "new calls", "new files")
     rows = [
         (
             run.name,

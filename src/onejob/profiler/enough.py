@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from onejob.base.progress import Progress
 from onejob.drive.drills import DrillResult
 from onejob.drive.probe import Probe
+from onejob.model.errors import ServiceError
 from onejob.profiler.novelty import news_of, tell_news
 from onejob.profiler.recording import read_recording
 from onejob.profiler.rounds import round_name
@@ -53,6 +54,15 @@ class Rounds:
         self._number += 1
         self._progress.step(f"round {self._number}, {self._quiet} quiet before it")
         return True
+
+    def explained(self, error: ServiceError) -> ServiceError:
+        """`error` of a drill, where it was repeated: it may be one that works only once."""
+        if self._number == 1 or self._name == "stop":
+            return error
+        hint = (
+            "a drill that is repeated leaves things as it found them, or does not mind how they are"
+        )
+        return ServiceError(f"round {self._number}, {error.what}", error.hint or hint)
 
     def shortfall(self) -> str:
         """Why what was seen may not be all, in words for the profile; empty where it is stable."""

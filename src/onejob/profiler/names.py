@@ -5,6 +5,8 @@ common, and no look at a word tells whether it is random. What they share is whe
 the service made them, and of what a service makes a plan only needs to know the folder, which
 becomes writable as a whole. So in a folder where the service made something, all names that were
 not there before it ran are one, ``FOLDER/*``. A name that was there stands for itself.
+Two more kinds of names come from elsewhere: the kernel's numbers, and the words that drills make up
+(onejob.drive.effects.fresh_nonce) and that a service looks for as an account or a page.
 
 Only comparisons use folded names; a profile has the paths as they were seen.
 """
@@ -17,6 +19,7 @@ from functools import cache
 # What the kernel numbers: processes, threads, descriptors, terminals.
 _NUMBERED = re.compile(r"^/(proc|dev/pts)/")
 _NUMBER = re.compile(r"(?<=/)\d+(?=/|$)")
+_NONCE = re.compile(r"[0-9a-f]{16}")
 ANY = "*"
 
 
@@ -34,10 +37,14 @@ class Folding:
         """`path` with the parts that the service or the kernel made up as ``*``."""
         if _NUMBERED.match(path):
             return _NUMBER.sub(ANY, path)
-        folder, parts = "", []
+        here, made_up = "", False
+        parts = []
         for part in path.strip("/").split("/"):
-            here = f"{folder}/{part}"
-            made_up = (folder or "/") in self._grown and not self._existed(here)
-            parts.append(ANY if made_up else part)
-            folder = here
+            beside = (here or "/") in self._grown
+            here = f"{here}/{part}"
+            if self._existed(here):
+                parts.append(part)
+                continue
+            made_up = made_up or beside  # and so is all that is below
+            parts.append(ANY if made_up else _NONCE.sub(ANY, part))
         return "/" + "/".join(parts)

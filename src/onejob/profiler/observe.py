@@ -26,6 +26,7 @@ from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
 from onejob.profiler.enough import ONCE, Patience, Rounds
+from onejob.profiler.looks import Looks
 from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
@@ -38,32 +39,24 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Watched(NamedTuple):
     """What came of a run under the probe.
 
-    `resident_kib` is the peak; `shortfall` says why it may not be all, and is empty where it is.
+    `shortfall` says why it may not be all, and is empty where it is.
     """
 
     recording: Recording
-    resident_kib: int
+    looks: Looks
     shortfall: str
 
 
 class _Narrator:
     """Shows each drill as it begins."""
 
-    def __init__(
-        self,
-        service: ProfiledService,
-        workload: Workload,
-        progress: Progress,
-        rounds: Rounds | None,
-    ) -> None:
-        self._service = service
+    def __init__(self, workload: Workload, progress: Progress, rounds: Rounds | None) -> None:
         self._rounds = rounds
         self._progress = progress
         self._done = 0
         self._total = len(workload.drills())
 
     def drill_begins(self, drill: Drill) -> None:
-        self._service.note_memory()
         self._progress.step(f"drill {drill.name}", min(self._done / self._total, 1.0))
 
     def drill_ended(self, result: DrillResult) -> None:
@@ -97,7 +90,7 @@ def watch_calls(
             service = ProfiledService(probe.pid, None, probe.exited, rounds.begin_drill, log)
             _drive(service, probe.pid, sandbox, workload, progress, rounds)
             recording = read_recording(probe.finish())
-    return Watched(recording, service.peak_resident_kib, rounds.shortfall())
+    return Watched(recording, service.looks, rounds.shortfall())
 
 
 def _start_probe(workload: Workload, command: list[str], folder: Path, output: IO[bytes]) -> Probe:
@@ -204,9 +197,11 @@ def _drive(
                 raise _died_at_once(service, workload) from error
             progress.step("waiting until it is ready")
             wait_ready(service, workload, time.monotonic())
-            narrator = _Narrator(service, workload, progress, rounds)
+            narrator = _Narrator(workload, progress, rounds)
             run_drills(service, workload, narrator, narrator.another_round)
         except ServiceError as error:
+            if rounds:
+                error = rounds.explained(error)
             raise _with_daemon_hint(error, service, sandbox) from error
 
 

@@ -56,7 +56,7 @@ def take_profile(
     progress.stage(f"{workload.name}: describing what it used")
     subject = replace(Subject.of_workload(workload, text, program), partial=watched.shortfall)
     profile = assemble(subject, watched.recording, allocations)
-    return profile.model_copy(update={"resident_kib": watched.resident_kib})
+    return watched.looks.added_to(profile)
 
 
 def need_free_ports(ports: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ import posixpath
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onejob.drive.effects import fresh_nonce
 from onejob.profiler.names import Folding
 
 HOST = {"/", "/run", "/etc", "/etc/app.conf", "/var", "/var/lib", "/var/lib/app", "/var/lib/app/1"}
@@ -41,6 +42,16 @@ def test_a_made_folder_and_what_is_in_it_are_made_up() -> None:
     found = folding("/var/lib/app/16384", "/var/lib/app/16384/112")
     assert found.fold("/var/lib/app/16384/2619_fsm") == "/var/lib/app/*/*"
     assert found.fold("/var/lib/app/1") == "/var/lib/app/1"
+
+
+def test_what_would_be_in_a_folder_with_such_a_name_is_made_up() -> None:
+    found = folding("/var/lib/app/1tF3gh-0004Xc-0z-H")
+    assert found.fold("/var/lib/app/j/1tF3gj-0004Xc-0z-D") == "/var/lib/app/*/*"
+
+
+def test_words_of_the_drills_are_one() -> None:
+    names = [f"/etc/userdb/no-such-{fresh_nonce()}.user" for _ in range(2)]
+    assert [folding().fold(name) for name in names] == ["/etc/userdb/no-such-*.user"] * 2
 
 
 def test_what_the_kernel_numbers_is_one() -> None:
