@@ -44,8 +44,9 @@ def profile(
     loaded = load_workload(workload)
     target = output or Path(f"{loaded.name}.profile.xml")
     with progress() as shown:
+        rescue = target.parent / f"{loaded.name}.recording.json"
         patience = Patience(until_stable, max_rounds if until_stable else 1)
-        taken = take_profile(loaded, workload_text(workload), shown, patience)
+        taken = take_profile(loaded, workload_text(workload), shown, patience, rescue)
         write_atomically(target, write_profile(taken).encode())
     _print_summary(taken)
     out.print(f"{target} written; next: onejob build {target}", markup=False, soft_wrap=True)

@@ -26,6 +26,10 @@ SAVE_TIMEOUT_S = 10.0  # a killed probe's keeper writes the recording
 _END = {"error": "onejob-probe ended without a word"}
 
 
+class ObserverLostError(ServiceError):
+    """The probe ended before it was told to; what it saw until then is in its recording."""
+
+
 class Probe:
     """A command that runs under the probe; use it as a context manager, or call close().
 
@@ -96,7 +100,7 @@ class Probe:
         if self._exit is None and self._process.poll() is not None:
             self._thread.join(SAVE_TIMEOUT_S)
             if self._exit is None:
-                raise ServiceError(
+                raise ObserverLostError(
                     f"the observer, onejob-probe, ended with status {self._process.returncode}",
                     f"what it saw until then is in {self._recording}",
                 )

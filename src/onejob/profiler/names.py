@@ -5,8 +5,9 @@ common, and no look at a word tells whether it is random. What they share is whe
 the service made them, and of what a service makes a plan only needs to know the folder, which
 becomes writable as a whole. So in a folder where the service made something, all names that were
 not there before it ran are one, ``FOLDER/*``. A name that was there stands for itself.
-Two more kinds of names come from elsewhere: the kernel's numbers, and the words that drills make up
-(onejob.drive.effects.fresh_nonce) and that a service looks for as an account or a page.
+Two more kinds are made up wherever they stand: the kernel's numbers, and 16 or more hexadecimal
+digits in a name that was not there, which are a drill's own word (onejob.drive.effects.fresh_nonce)
+that a service looks for as an account or a page, or a hash, or a running number.
 
 Only comparisons use folded names; a profile has the paths as they were seen.
 """
@@ -19,7 +20,7 @@ from functools import cache
 # What the kernel numbers: processes, threads, descriptors, terminals.
 _NUMBERED = re.compile(r"^/(proc|dev/pts)/")
 _NUMBER = re.compile(r"(?<=/)\d+(?=/|$)")
-_NONCE = re.compile(r"[0-9a-f]{16}")
+_LONG_HEX = re.compile(r"[0-9a-fA-F]{16,}")
 ANY = "*"
 
 
@@ -46,5 +47,5 @@ class Folding:
                 parts.append(part)
                 continue
             made_up = made_up or beside  # and so is all that is below
-            parts.append(ANY if made_up else _NONCE.sub(ANY, part))
+            parts.append(ANY if made_up else _LONG_HEX.sub(ANY, part))
         return "/" + "/".join(parts)

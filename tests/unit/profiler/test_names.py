@@ -54,6 +54,12 @@ def test_words_of_the_drills_are_one() -> None:
     assert [folding().fold(name) for name in names] == ["/etc/userdb/no-such-*.user"] * 2
 
 
+def test_running_numbers_of_many_digits_are_one() -> None:
+    """A database looks whether a segment of its log has been archived; mostly it has not."""
+    names = [f"/etc/status/0000000100000000000000{number}.done" for number in ("0A", "18")]
+    assert [folding().fold(name) for name in names] == ["/etc/status/*.done"] * 2
+
+
 def test_what_the_kernel_numbers_is_one() -> None:
     found = folding()
     assert found.fold("/proc/1234/task/77/stat") == "/proc/*/task/*/stat"
