@@ -248,3 +248,19 @@ def test_interrupted(
     assert not folder.exists()
     assert str(folder) not in Path("/proc/self/mountinfo").read_text()
     assert os.listdir(tmp_path) == ["workload.toml"]
+
+
+@pytest.mark.root
+@pytest.mark.ebpf
+@pytest.mark.parametrize("stage", ["watching calls", "watching memory"])
+def test_killed(
+    running: Callable[[str], subprocess.Popen[str]], stage: str, tmp_path: Path
+) -> None:
+    """Onejob itself can do nothing then: its guard ends the service and removes the folder."""
+    process = running(stage)
+    folder = folder_of(process.pid)
+    process.kill()
+    wait_for(lambda: not processes_with(f": {tmp_path}"))
+    wait_for(lambda: not folder.exists())
+    wait_for(lambda: not processes_with(str(folder)))
+    assert os.listdir(tmp_path) == ["workload.toml"]

@@ -36,6 +36,9 @@ class Interrupting:
         if self.word in text:
             raise KeyboardInterrupt
 
+    def note(self, text: str) -> None:
+        self.step(text)
+
 
 def true_plan(*more: PlannedFile) -> Plan:
     """A small plan that can be built."""

@@ -17,6 +17,7 @@ from running import ROOT, must, run_onejob
 
 GALLERY = sorted(path.parent.name for path in (ROOT / "services").glob("*/workload.toml"))
 PROFILE_LIMIT_S = 300
+STABLE = ("redis", "static-rust")  # profiled until two rounds bring nothing new; the others once
 
 
 def workload_path(name: str) -> Path:
@@ -37,7 +38,8 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             raise
         pytest.skip(f"{error.what}: {error.hint}")
     path = tmp_path_factory.mktemp(name) / "profile.xml"
-    words = ("profile", "--workload", workload_path(name), "-o", path)
+    options = ("--until-stable", "2") if name in STABLE else ()
+    words = ("profile", "--workload", workload_path(name), "-o", path, *options)
     must(run_onejob(*words, timeout=PROFILE_LIMIT_S))
     return load_profile(path)
 
@@ -60,6 +62,18 @@ def test_the_profile_is_whole_and_the_services_own(service: Profile) -> None:
     assert not [path for path in used if ".venv" in path or "/run/onejob-" in path]
     assert not [path for path in programs if "setpriv" in path or "onejob" in Path(path).name]
     FACTS[service.name](service)
+
+
+@pytest.mark.root
+@pytest.mark.ebpf
+def test_the_profile_is_stable_where_drills_were_repeated(service: Profile) -> None:
+    _, *repeated, _ = service.drills
+    assert service.provenance is not None
+    assert service.provenance.partial == ""
+    for run in repeated:
+        assert (run.rounds >= 3 and run.quiet_rounds >= 2) == (service.name in STABLE), run
+    assert service.program_peaks
+    assert all(peak.resident_kib for peak in service.program_peaks)
 
 
 def _interpreter(program: str) -> str:

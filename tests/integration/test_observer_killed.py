@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from onejob.profiler.recording import read_recording
+
 pytestmark = [pytest.mark.root, pytest.mark.ebpf]
 
 PATIENCE_S = 30
@@ -53,6 +55,12 @@ def test_the_service_is_ended_by_onejob_then(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert "onejob-probe" in said
     assert not output.exists()
+    kept = tmp_path / "lives-on.recording.json"
+    assert f"what it saw until then is in {kept}" in " ".join(said.split())
+    seen = read_recording(kept)
+    assert seen.lost["probe_killed"] == 1
+    assert {"start", "wait"} == set(seen.drills)
+    assert any(program.path.endswith("/sleep") for program in seen.programs)
     assert list(processes_with(mark)) == []
     assert list(processes_with("onejob-probe record --output " + str(tmp_path))) == []
 

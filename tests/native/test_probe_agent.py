@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from probe_driver import NR, PATIENCE
-from running_service import LATER, TIMES, WAITING, compile_service, running
 
 from onejob.base.natives import native_path
+from running_service import LATER, TIMES, WAITING, compile_service, running
 
 
 def test_it_is_static() -> None:

@@ -40,6 +40,8 @@ Usage:
 record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
         Standard input, one JSON object per line:
           {\"drill\": \"serve\"}   what follows belongs to this drill
+          {\"snapshot\": true}   write FILE as far as it is, and watch on; what is
+                               in it has `not_finished` among what was lost
           {\"finish\": true}     kill what is left, write FILE (so does its end)
         Killed itself, it leaves COMMAND alone, and what was seen is in FILE
         all the same, with `probe_killed` among what was lost.

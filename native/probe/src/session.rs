@@ -53,10 +53,12 @@ const LOOK_MS: u16 = 1000;
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum Request {
     Drill(String),
+    Snapshot(bool),
     Finish(bool),
 }
 
-struct Session {
+struct Session<'a> {
+    output: &'a Path,
     control: Control,
     keeper: Keeper,
     drills: Vec<String>,
@@ -86,11 +88,11 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_command(
-    order: &Order,
+fn start_command<'a>(
+    order: &'a Order,
     identity: Option<&Identity>,
     command: &[OsString],
-) -> Result<(Session, SignalFd), Failure> {
+) -> Result<(Session<'a>, SignalFd), Failure> {
     let passed_on = inherited_descriptors()?;
     let mut control = Control::start(false)?;
     let complete = completion(order, View::of("self")?);
@@ -103,7 +105,7 @@ fn start_command(
     Ok((Session::new(order, control, keeper, Service::Launched(main), complete), signals))
 }
 
-fn attach(order: &Order, chosen: &Chosen) -> Result<(Session, SignalFd), Failure> {
+fn attach<'a>(order: &'a Order, chosen: &Chosen) -> Result<(Session<'a>, SignalFd), Failure> {
     let signals = take_signals()?;
     let mut control = Control::start(true)?;
     let attached = Attached::start(chosen, &mut control)?;
@@ -181,10 +183,17 @@ fn reap(main: Pid) {
     }
 }
 
-impl Session {
-    fn new(order: &Order, control: Control, keeper: Keeper, service: Service, complete: Completion) -> Self {
+impl<'a> Session<'a> {
+    fn new(
+        order: &'a Order,
+        control: Control,
+        keeper: Keeper,
+        service: Service,
+        complete: Completion,
+    ) -> Self {
         let drills = vec![order.first_drill.clone()];
-        Session { control, keeper, drills, service, complete, input: Vec::new() }
+        let output = &order.output;
+        Session { output, control, keeper, drills, service, complete, input: Vec::new() }
     }
 
     /// Kills what is left of a service that we launched.
@@ -264,15 +273,30 @@ impl Session {
     fn obey(&mut self, line: &[u8]) -> Result<bool, Failure> {
         match serde_json::from_slice(line) {
             Ok(Request::Drill(name)) => self.switch_drill(name)?,
+            Ok(Request::Snapshot(true)) => self.save_so_far(),
+            Ok(Request::Snapshot(false)) => {}
             Ok(Request::Finish(finish)) => return Ok(finish),
             Err(_) if line.trim_ascii().is_empty() => {}
             Err(error) => {
                 let what = format!("bad request on standard input: {error}");
-                let hint = r#"give {"drill":"NAME"} or {"finish":true}; the recording goes on"#;
+                let hint =
+                    r#"give {"drill":"NAME"}, {"snapshot":true} or {"finish":true}; the recording goes on"#;
                 say(&json!({"error": what, "hint": hint}));
             }
         }
         Ok(false)
+    }
+
+    /// Writes what was seen until now, marked as not finished; the watch goes on meanwhile.
+    fn save_so_far(&self) {
+        let written = gather(&self.control, &self.drills).and_then(|mut recording| {
+            recording.lost.insert("not_finished", 1);
+            recording::write(&recording, self.output)
+        });
+        match written {
+            Ok(()) => say(&json!({"snapshot": self.output.to_string_lossy()})),
+            Err(failure) => say(&json!({"error": failure.what, "hint": failure.hint})),
+        }
     }
 
     fn switch_drill(&mut self, name: String) -> Result<(), Failure> {

@@ -12,6 +12,9 @@ class Progress(Protocol):
     def step(self, text: str, fraction: float | None = None) -> None:
         """What the stage does now; `fraction` of the stage that is done (0 to 1), where known."""
 
+    def note(self, text: str) -> None:
+        """Something that was found out, and that is worth to stay on the screen."""
+
 
 class Quiet:
     """A Progress that nobody watches."""
@@ -20,4 +23,7 @@ class Quiet:
         """Say nothing."""
 
     def step(self, text: str, fraction: float | None = None) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
         """Say nothing."""

@@ -12,16 +12,26 @@ from typing import Annotated
 import typer
 
 from onejob.base.files import write_atomically
+from onejob.base.progress import Progress
 from onejob.cli.show import out, print_table, progress
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import write_profile
 from onejob.model.workload import load_workload, workload_text
 from onejob.profiler.attach import attach_profile
+from onejob.profiler.enough import DEFAULT_MAX_ROUNDS, Patience
 from onejob.profiler.imports import agent
 from onejob.profiler.profile import take_profile
 from onejob.profiler.running import Running, by_cgroup, by_container, by_pid, by_unit
+from onejob.report.overview import notes
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_QuietRounds = Annotated[
+    int,
+    typer.Option(min=0, max=100, help="Repeat the drills until so many rounds bring nothing new."),
+]
+_MostRounds = Annotated[
+    int, typer.Option(min=1, max=1000, help="With --until-stable: at most so many rounds.")
+]
 _HOW = "--workload, --pid, --unit, --cgroup, --container or --from"
 
 
@@ -48,6 +58,8 @@ def profile(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: NAME.profile.xml")
     ] = None,
+    until_stable: _QuietRounds = 0,
+    max_rounds: _MostRounds = DEFAULT_MAX_ROUNDS,
 ) -> None:
     """Watch a service, and write down all that it uses.
 
@@ -58,6 +70,7 @@ def profile(
     \b
     Examples:
       onejob profile --workload services/nginx/workload.toml
+      onejob profile -w my.toml --until-stable 2
       onejob profile --unit nginx.service --for 5m -o live.xml
       onejob profile --from recording.json
     """
@@ -66,10 +79,13 @@ def profile(
         raise typer.BadParameter(f"give one of {_HOW}")
     if lasting is not None and (workload or source):
         raise typer.BadParameter("--for is for a service that runs already")
+    if until_stable and not workload:
+        raise typer.BadParameter("--until-stable is for a service with a workload")
     seconds = None if lasting is None else _seconds(lasting)
     with progress() as shown:
         if workload:
-            taken = take_profile(load_workload(workload), workload_text(workload), shown)
+            patience = Patience(until_stable, max_rounds if until_stable else 1)
+            taken = _take(workload, output, patience, shown)
         elif source:
             taken = agent.read(source)
         else:
@@ -79,6 +95,13 @@ def profile(
         write_atomically(target, write_profile(taken).encode())
     _print_summary(taken)
     _print_next(taken, target)
+
+
+def _take(path: Path, output: Path | None, patience: Patience, shown: Progress) -> Profile:
+    loaded = load_workload(path)
+    folder = output.parent if output else Path()
+    rescue = folder / f"{loaded.name}.recording.json"
+    return take_profile(loaded, workload_text(path), shown, patience, rescue)
 
 
 def _find(pid: int | None, unit: str | None, cgroup: str | None, container: str | None) -> Running:
@@ -115,22 +138,28 @@ def _interrupt() -> Iterator[Event]:
 
 
 def _print_summary(taken: Profile) -> None:
-    rows = [(run.name, run.phase, str(run.new_calls), str(run.new_files)) for run in taken.drills]
-    print_table(
-        f"{taken.name}: what each drill brought", ("drill", "phase", "new calls", "new files"), rows
-    )
+    heads = ("drill", "phase", "rounds", "quiet", "new calls", "new files")
+    rows = [
+        (
+            run.name,
+            run.phase,
+            *map(str, (run.rounds, run.quiet_rounds, run.new_calls, run.new_files)),
+        )
+        for run in taken.drills
+    ]
+    print_table(f"{taken.name}: what each drill brought", heads, rows)
     used = sum(1 for file in taken.files if file.kind == "file" and file.uses)
     out.print(
         f"{len(taken.system_calls)} system calls, {used} files used, "
         f"{taken.number_of_processes} processes, {taken.number_of_sockets} sockets, "
         f"{taken.events_lost} events lost"
     )
+    for note in notes(taken):
+        out.print(note, markup=False, soft_wrap=True)
 
 
 def _print_next(taken: Profile, target: Path) -> None:
-    """What to do with it; one that is not whole says what it lacks."""
-    if taken.provenance and taken.provenance.partial:
-        out.print(f"partial: {taken.provenance.partial}", markup=False, soft_wrap=True)
+    """What to do with it."""
     do = f"onejob build {target}"
     if not taken.workload:
         do = f"onejob merge DRILLED.profile.xml {target} -o ALL.profile.xml"

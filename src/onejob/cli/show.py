@@ -37,6 +37,10 @@ class LiveProgress:
             total = None if fraction is None else 1.0
             self._bars.update(self._task, step=escape(text), total=total, completed=fraction or 0)
 
+    def note(self, text: str) -> None:
+        """Print it above the bars, where it stays."""
+        self._bars.console.print(f"  {escape(text)}", soft_wrap=True)
+
     def finish(self) -> None:
         """The running stage is done."""
         if self._task is not None:
@@ -60,6 +64,10 @@ class PlainProgress:
         if time.monotonic() - self._last >= _PLAIN_STEP_S:
             share = "" if fraction is None else f" ({fraction:.0%})"
             self._print(f"  {text}{share}")
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._print(f"  {text}")
 
     def _print(self, text: str) -> None:
         self._last = time.monotonic()

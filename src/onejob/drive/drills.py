@@ -46,13 +46,27 @@ class Observer(Protocol):
         """The drill is over, passed or not. After the drill stop the service is gone."""
 
 
-def run_drills(target: Target, workload: Workload, observer: Observer) -> tuple[DrillResult, ...]:
+def run_drills(
+    target: Target,
+    workload: Workload,
+    observer: Observer,
+    another_round: Callable[[], bool] = lambda: False,
+) -> tuple[DrillResult, ...]:
     """All drills of `workload` on a service that is ready, the drill stop last.
 
+    Those between start and stop are run again for as long as `another_round` says so.
     ServiceError at the first that fails (the observer has its result by then): drill, step, what
     was expected, what came, the last output.
     """
-    return tuple(_run_drill(target, workload, drill, observer) for drill in workload.drills())
+
+    def run(drill: Drill) -> DrillResult:
+        return _run_drill(target, workload, drill, observer)
+
+    start, *between, stop = workload.drills()
+    results = [run(drill) for drill in (start, *between)]
+    while another_round():
+        results += [run(drill) for drill in between]
+    return (*results, run(stop))
 
 
 def _run_drill(target: Target, workload: Workload, drill: Drill, observer: Observer) -> DrillResult:

@@ -26,6 +26,10 @@ SAVE_TIMEOUT_S = 10.0  # a killed probe's keeper writes the recording
 _END = {"error": "onejob-probe ended without a word"}
 
 
+class ObserverLostError(ServiceError):
+    """The probe ended before it was told to; what it saw until then is in its recording."""
+
+
 class Observer:
     """onejob-probe at work, and its JSON lines; use it as a context manager, or call close().
 
@@ -63,6 +67,12 @@ class Observer:
         """From now on, what happens is counted for drill `name`."""
         self._send({"drill": name})
         self._await("drill", DRILL_TIMEOUT_S)
+
+    def snapshot(self) -> Path:
+        """Have what was seen until now written, while the watch goes on; where it is."""
+        self._send({"snapshot": True})
+        self._await("snapshot", FINISH_TIMEOUT_S)
+        return self._recording
 
     def finish(self) -> Path:
         """End what is left of the command and have the recording written; where it is."""
@@ -177,7 +187,7 @@ class Probe(Observer):
         if self._exit is None and self._process.poll() is not None:
             self._thread.join(SAVE_TIMEOUT_S)
             if self._exit is None:
-                raise ServiceError(
+                raise ObserverLostError(
                     f"the observer, onejob-probe, ended with status {self._process.returncode}",
                     f"what it saw until then is in {self._recording}",
                 )

@@ -2,16 +2,14 @@
 
 import os
 import platform
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 
 from onejob import __version__
 from onejob.model.profile import (
     Argument,
     CallUse,
-    DrillRun,
     MemoryAllocation,
-    Phase,
     Profile,
     ProgramAllocation,
     Provenance,
@@ -21,8 +19,10 @@ from onejob.model.syscalls import call_name
 from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.describe import describe_accounts, describe_recording
 from onejob.profiler.facts import Facts
+from onejob.profiler.novelty import drill_runs, phase_of
 from onejob.profiler.packages import closure_of
-from onejob.profiler.recording import HostSeen, Recording, ways_of
+from onejob.profiler.recording import HostSeen, Recording
+from onejob.profiler.rounds import fold_rounds
 from onejob.profiler.static.complete import complete
 from onejob.profiler.subject import Subject
 from onejob.profiler.unrecorded import unrecorded_memory
@@ -37,6 +37,8 @@ def assemble(
 ) -> Profile:
     """The profile of one recording of `subject`; `allocations` are empty where nobody counted."""
     rows = tuple(allocations)
+    drills = drill_runs(recording)
+    recording = fold_rounds(recording)
     facts = Facts(recording)
     calls = _calls(recording, facts)
     arguments = _arguments(recording, facts)
@@ -60,7 +62,7 @@ def assemble(
         program=subject.program,
         workload=subject.workload,
         provenance=_provenance(subject, recording),
-        drills=_drills(recording),
+        drills=drills,
         calls=calls,
         arguments=arguments,
         files=files,
@@ -90,11 +92,6 @@ def assemble(
 def _lost(recording: Recording, rows: Iterable[ProgramAllocations]) -> int:
     """Events that neither observer could keep."""
     return sum(recording.lost.values()) + sum(row.overflow + row.unrecorded_forks for row in rows)
-
-
-def phase_of(drill: str) -> Phase:
-    """The service boots until it is ready, which is what the drill `start` covers."""
-    return "boot" if drill == "start" else "serve"
 
 
 def _calls(recording: Recording, facts: Facts) -> tuple[CallUse, ...]:
@@ -139,26 +136,6 @@ def _identities(arguments: Iterable[Argument]) -> tuple[set[int], set[int]]:
         elif argument.call_name in _GROUP_CALLS and argument.count > argument.failed:
             groups |= ids
     return users, groups
-
-
-def _drills(recording: Recording) -> tuple[DrillRun, ...]:
-    """Each drill with what it brought that none before it had."""
-    calls: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
-    files: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
-    for call in recording.calls:
-        calls[call.drill].add((call.program, call.nr))
-    for file in recording.files:
-        files[file.drill] |= {(file.path, how) for how in ways_of(file)}
-    runs = []
-    known_calls: set[tuple[int, int]] = set()
-    known_files: set[tuple[str, str]] = set()
-    for index, name in enumerate(recording.drills):
-        new_calls, new_files = calls[index] - known_calls, files[index] - known_files
-        known_calls |= new_calls
-        known_files |= new_files
-        counts = {"new_calls": len(new_calls), "new_files": len(new_files)}
-        runs.append(DrillRun(name=name, phase=phase_of(name), **counts))
-    return tuple(runs)
 
 
 def _allocations(rows: Iterable[ProgramAllocations]) -> tuple[ProgramAllocation, ...]:

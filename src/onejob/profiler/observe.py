@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from onejob.base.accounts import identity_of
 from onejob.base.natives import native_path
@@ -25,6 +25,8 @@ from onejob.drive.target import Exit
 from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
+from onejob.profiler.enough import ONCE, Patience, Rounds
+from onejob.profiler.looks import Looks
 from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
@@ -34,21 +36,36 @@ _START_TIMEOUT_S = 15.0
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+class Watched(NamedTuple):
+    """What came of a run under the probe.
+
+    `shortfall` says why it may not be all, and is empty where it is.
+    """
+
+    recording: Recording
+    looks: Looks
+    shortfall: str
+
+
 class _Narrator:
     """Shows each drill as it begins."""
 
-    def __init__(self, service: ProfiledService, workload: Workload, progress: Progress) -> None:
-        self._service = service
+    def __init__(self, workload: Workload, progress: Progress, rounds: Rounds | None) -> None:
+        self._rounds = rounds
         self._progress = progress
         self._done = 0
         self._total = len(workload.drills())
 
     def drill_begins(self, drill: Drill) -> None:
-        self._service.note_memory()
-        self._progress.step(f"drill {drill.name}", self._done / self._total)
+        self._progress.step(f"drill {drill.name}", min(self._done / self._total, 1.0))
 
     def drill_ended(self, result: DrillResult) -> None:
         self._done += 1
+        if self._rounds:
+            self._rounds.drill_ended(result)
+
+    def another_round(self) -> bool:
+        return self._rounds is not None and self._rounds.another()
 
 
 def service_environment(workload: Workload) -> dict[str, str]:
@@ -57,18 +74,23 @@ def service_environment(workload: Workload) -> dict[str, str]:
 
 
 def watch_calls(
-    workload: Workload, command: list[str], folder: Path, progress: Progress
-) -> tuple[Recording, int]:
-    """Run the service under the probe; the recording and the peak resident memory in KiB."""
+    workload: Workload,
+    command: list[str],
+    folder: Path,
+    progress: Progress,
+    patience: Patience = ONCE,
+) -> Watched:
+    """Run the service under the probe; the drills again as `patience` says."""
     log = folder / "output"
     with log.open("wb") as output:
         probe = _start_probe(workload, command, folder, output)
         # A probe that is killed leaves the service running: then the sandbox is emptied without it.
         with sandbox_of(probe.observer) as sandbox, probe:
-            service = ProfiledService(probe.pid, None, probe.exited, probe.begin_drill, log)
-            _drive(service, probe.pid, sandbox, workload, progress)
+            rounds = Rounds(patience, probe, progress)
+            service = ProfiledService(probe.pid, None, probe.exited, rounds.begin_drill, log)
+            _drive(service, probe.pid, sandbox, workload, progress, rounds)
             recording = read_recording(probe.finish())
-    return recording, service.peak_resident_kib
+    return Watched(recording, service.looks, rounds.shortfall())
 
 
 def _start_probe(workload: Workload, command: list[str], folder: Path, output: IO[bytes]) -> Probe:
@@ -159,7 +181,12 @@ def sandbox_words(workload: Workload, folder: Path) -> list[str]:
 
 
 def _drive(
-    service: ProfiledService, pid: int, sandbox: str, workload: Workload, progress: Progress
+    service: ProfiledService,
+    pid: int,
+    sandbox: str,
+    workload: Workload,
+    progress: Progress,
+    rounds: Rounds | None = None,
 ) -> None:
     """Run all drills on a service that has begun as `pid` in `sandbox`."""
     with ExitStack() as stack:
@@ -170,8 +197,11 @@ def _drive(
                 raise _died_at_once(service, workload) from error
             progress.step("waiting until it is ready")
             wait_ready(service, workload, time.monotonic())
-            run_drills(service, workload, _Narrator(service, workload, progress))
+            narrator = _Narrator(workload, progress, rounds)
+            run_drills(service, workload, narrator, narrator.another_round)
         except ServiceError as error:
+            if rounds:
+                error = rounds.explained(error)
             raise _with_daemon_hint(error, service, sandbox) from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from onejob.base.linux import open_in_root
 from onejob.drive.target import Exit, Process
 from onejob.model.errors import ServiceError
+from onejob.profiler.looks import Looks
 
 _CHUNK = 1 << 20
 
@@ -27,21 +28,16 @@ class ProfiledService:
         self._begin_drill = begin_drill
         self._output = output
         self.network = network
-        self.peak_resident_kib = 0
+        self.looks = Looks()
 
     def address(self, port: int) -> str:
         """The service is in reach by loopback, in its own network namespace or in this one."""
         return f"127.0.0.1:{port}"
 
     def begin_drill(self, name: str) -> None:
-        """Tell the observer, after a look at the memory that the last drill took."""
-        self.note_memory()
+        """Tell the observer, after a look at what the last drill left."""
+        self.looks.look(self.processes())
         self._begin_drill(name)
-
-    def note_memory(self) -> None:
-        """Keep the largest sum of the processes' peak resident sets (VmHWM, proc(5))."""
-        total = sum(_resident_kib(process.pid) for process in self.processes())
-        self.peak_resident_kib = max(self.peak_resident_kib, total)
 
     def send_signal(self, number: int) -> None:
         """Signal the main process."""
@@ -143,11 +139,3 @@ def _read_process(pid: int) -> Process | None:
     if fields[0] in ("Z", "X"):
         return None
     return Process(pid, int(fields[1]), int(fields[19]), program)
-
-
-def _resident_kib(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(row.split()[1]) for row in text.splitlines() if row.startswith("VmHWM")), 0)

@@ -6,21 +6,36 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from onejob.base.files import write_atomically
 from onejob.base.linux import need_root
 from onejob.base.progress import Progress
-from onejob.model.errors import InputError, LacksError
+from onejob.drive.probe import ObserverLostError
+from onejob.model.errors import InputError, LacksError, OnejobError, ServiceError
 from onejob.model.profile import Profile
 from onejob.model.workload import Workload
 from onejob.profiler.assemble import assemble
+from onejob.profiler.enough import ONCE, Patience
+from onejob.profiler.guard import guarded
 from onejob.profiler.observe import DEFAULT_PATH, watch_calls, watch_memory
 from onejob.profiler.packages import need_packages
+from onejob.profiler.recording import read_recording
 from onejob.profiler.subject import Subject
 
 
-def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
+def take_profile(
+    workload: Workload,
+    text: str,
+    progress: Progress,
+    patience: Patience = ONCE,
+    rescue: Path | None = None,
+) -> Profile:
     """Run the service of `workload` (whose file is `text`) under all its drills, and watch it.
+
+    `patience` says whether the drills are run again, and how often; `rescue` is where a recording
+    is kept whose observer was killed.
 
     Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
     ServiceError (the service or a drill failed). Leaves nothing behind in any case.
@@ -32,19 +47,25 @@ def take_profile(workload: Workload, text: str, progress: Progress) -> Profile:
     program = find_program(workload.command[0])
     if not os.path.isdir(workload.directory):
         raise InputError(f"directory {workload.directory!r} of the workload is not there")
+    if patience.quiet_rounds and not workload.drills()[1:-1]:
+        raise InputError(
+            f"{workload.name} has no drill that could be repeated: start and stop are once",
+            "give its workload more drills, or profile it without --until-stable",
+        )
     for path in workload.include:
         if not os.path.lexists(path):
             raise InputError(f"include {path!r} of the workload is not there")
     command = [program, *workload.command[1:]]
-    with run_folder() as folder:
+    with run_folder() as folder, rescued(folder / "keep" / "recording.json", rescue):
         progress.stage(f"{workload.name}: watching calls and files")
-        recording, resident_kib = watch_calls(workload, command, folder, progress)
+        watched = watch_calls(workload, command, folder, progress, patience)
     with run_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)
     progress.stage(f"{workload.name}: describing what it used")
-    profile = assemble(Subject.of_workload(workload, text, program), recording, allocations)
-    return profile.model_copy(update={"resident_kib": resident_kib})
+    subject = replace(Subject.of_workload(workload, text, program), partial=watched.shortfall)
+    profile = assemble(subject, watched.recording, allocations)
+    return watched.looks.added_to(profile)
 
 
 def need_free_ports(ports: Iterable[int]) -> None:
@@ -73,12 +94,30 @@ def find_program(command: str) -> str:
 
 
 @contextmanager
+def rescued(recording: Path, rescue: Path | None) -> Iterator[None]:
+    """Where the observer is lost, what it saw until then is kept as `rescue`, which is said."""
+    try:
+        yield
+    except ObserverLostError as error:
+        if rescue is None:
+            raise
+        try:
+            # Read, not copied: the service could write there, too.
+            seen = read_recording(recording).model_dump_json()
+            write_atomically(rescue, f"{seen}\n".encode())
+        except OnejobError as failed:
+            raise ServiceError(error.what, f"and what it saw is lost: {failed.what}") from error
+        raise ServiceError(error.what, f"what it saw until then is in {rescue}") from error
+
+
+@contextmanager
 def run_folder() -> Iterator[Path]:
     """A folder for one watched run."""
     path = Path(tempfile.mkdtemp(prefix="onejob-", dir="/run"))
     try:
         path.chmod(0o711)  # the service's own users reach what is meant for them
         (path / "keep").mkdir()
-        yield path
+        with guarded(path):
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)

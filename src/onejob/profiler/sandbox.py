@@ -107,7 +107,7 @@ def _bind(source: str, target: Path) -> None:
 def _repeat(mount: MountPoint, new_root: Path, scratch: Path, number: int) -> None:
     """Give the new root what is mounted at `mount`; a mount point that is hidden is left out."""
     target = new_root / mount.path.lstrip("/")
-    if not target.exists():
+    if not (target.exists() and os.path.exists(mount.path)):
         return
     if mount.kind in _PSEUDO:
         _bind(mount.path, target)

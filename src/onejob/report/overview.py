@@ -26,7 +26,7 @@ def overview(profile: Profile) -> tuple[Table, ...]:
     """The tables that have anything in them."""
     tables = (
         _purposes(profile), _traffic(profile), _listeners(profile), _programs(profile),
-        _rights(profile), _memory(profile),
+        _mapped(profile), _scheduling(profile), _rights(profile), _memory(profile),
     )  # fmt: skip
     return tuple(table for table in tables if table.rows)
 
@@ -128,9 +128,9 @@ def _programs(profile: Profile) -> Table:
     rows = tuple(
         (
             peak.program,
-            str(peak.processes),
-            str(peak.threads),
-            str(peak.descriptors),
+            str(peak.processes or ""),
+            str(peak.threads or ""),
+            str(peak.descriptors or ""),
             str(peak.resident_kib or ""),
             ", ".join(f"{n} by {how}" for how, n in sorted(started[peak.program].items())),
         )
@@ -138,6 +138,29 @@ def _programs(profile: Profile) -> Table:
     )
     heads = ("program", "processes", "threads", "descriptors", "KiB resident", "started")
     return Table("its programs at their peak", heads, rows)
+
+
+def _mapped(profile: Profile) -> Table:
+    rows = tuple(
+        (
+            peak.program,
+            *map(str, (peak.heap_kib, peak.anonymous_kib, peak.mapped_file_kib)),
+            str(peak.huge_page_kib),
+        )
+        for peak in profile.program_peaks
+        if peak.resident_kib
+    )
+    heads = ("program", "heap", "anonymous", "files", "huge pages")
+    return Table("its mapped memory in KiB", heads, rows)
+
+
+def _scheduling(profile: Profile) -> Table:
+    rows = tuple(
+        (row.program, row.policy, str(row.priority), str(row.nice), row.processors or "all")
+        for row in profile.scheduling
+    )
+    heads = ("program", "policy", "priority", "nice", "processors")
+    return Table("how its threads are scheduled", heads, rows)
 
 
 def _rights(profile: Profile) -> Table:

@@ -10,6 +10,7 @@ from onejob.model.profile import (
     ProgramPeak,
     Provenance,
     Relationship,
+    Scheduling,
     Start,
     Traffic,
     UnrecordedMemory,
@@ -90,6 +91,22 @@ def test_rights_programs_and_memory() -> None:
     assert table(profile, "its rights") == (("CAP_CHOWN", PROGRAM, "23", "1"),)
     assert table(profile, "at their peak") == ((PROGRAM, "3", "4", "5", "", "2 by fork"),)
     assert [row[1] for row in table(profile, "memory blocks")] == ["99", "8"]
+
+
+def test_mapped_memory_and_scheduling() -> None:
+    peak = ProgramPeak(
+        program=PROGRAM, resident_kib=99, heap_kib=5, anonymous_kib=23, mapped_file_kib=7
+    )
+    unseen = ProgramPeak(program="/bin/unseen", processes=1)
+    rows = (
+        Scheduling(program=PROGRAM, policy="batch", nice=5, processors="1"),
+        Scheduling(program=PROGRAM, policy="other"),
+    )
+    profile = Profile(program_peaks=(peak, unseen), scheduling=rows)
+    assert table(profile, "mapped memory") == ((PROGRAM, "5", "23", "7", "0"),)
+    assert table(profile, "scheduled") == (
+        (PROGRAM, "batch", "0", "5", "1"), (PROGRAM, "other", "0", "0", "all"),
+    )  # fmt: skip
 
 
 def test_notes_name_what_is_missing() -> None:

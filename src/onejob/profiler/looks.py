@@ -1,0 +1,130 @@
+"""Looks at the processes of a service: what only /proc knows of their memory and scheduling.
+
+Taken at the ends of drills. So a process that lives shortly between two looks is not among them;
+of its memory the profile knows the calls (brk, mmap) and blocks, which others count.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from onejob.drive.target import Process
+from onejob.model.profile import Profile, ProgramPeak, Scheduling
+from onejob.model.profile_merge import by_key
+
+_POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
+_RESET_ON_FORK = 0x40000000  # sched_setscheduler(2): a flag of the policy
+_NICE = 16  # of /proc/PID/stat, counted from the state (proc(5), field 19)
+# A row of /proc/PID/maps: from, to, permissions, offset, device, inode, and a name if it has one.
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ (\d+) *(.*)")
+# Memory of no file, though the kernel keeps it as one: shared mmap, memfd_create, shmget.
+_NO_FILE = ("/dev/zero (deleted)", "/memfd:", "/SYSV")
+_HUGE = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb")
+
+
+class Looks:
+    """The most that was seen of each program, and every way in which its threads were scheduled."""
+
+    def __init__(self) -> None:
+        self.resident_kib = 0
+        self._peaks: list[ProgramPeak] = []
+        self._scheduling: set[Scheduling] = set()
+        self._inherited = os.sched_getaffinity(0)
+
+    def look(self, processes: Iterable[Process]) -> None:
+        """Look at `processes` now; one that ends meanwhile is left out."""
+        total = 0
+        for process in processes:
+            with suppress(OSError):
+                peak = memory_of(process)
+                total += peak.resident_kib
+                self._peaks = _merged([*self._peaks, peak])
+                self._scheduling |= set(self._scheduling_of(process))
+        self.resident_kib = max(self.resident_kib, total)
+
+    def added_to(self, profile: Profile) -> Profile:
+        """`profile` with what was seen here."""
+        peaks = _merged([*profile.program_peaks, *self._peaks])
+        rows = sorted(self._scheduling, key=lambda row: tuple(vars(row).values()))
+        found = {"program_peaks": tuple(peaks), "scheduling": tuple(rows)}
+        return profile.model_copy(update={**found, "resident_kib": self.resident_kib})
+
+    def _scheduling_of(self, process: Process) -> Iterable[Scheduling]:
+        """How the threads of `process` are scheduled (sched(7))."""
+        for name in os.listdir(f"/proc/{process.pid}/task"):
+            thread = int(name)
+            with suppress(OSError):
+                allowed = os.sched_getaffinity(thread)
+                policy = os.sched_getscheduler(thread) & ~_RESET_ON_FORK
+                yield Scheduling(
+                    program=process.program,
+                    policy=_POLICIES.get(policy, str(policy)),
+                    priority=os.sched_getparam(thread).sched_priority,
+                    nice=_nice_of(process.pid, thread),
+                    processors="" if allowed == self._inherited else ranges(allowed),
+                )
+
+
+def _merged(peaks: Iterable[ProgramPeak]) -> list[ProgramPeak]:
+    merged = by_key([list(peaks)])
+    return [merged[key] for key in sorted(merged)]
+
+
+def _nice_of(pid: int, thread: int) -> int:
+    text = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
+    return int(text.rpartition(")")[2].split()[_NICE])
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """``0-3,7`` for 0, 1, 2, 3 and 7, as the kernel writes it (cpuset(7), list format)."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+
+
+def memory_of(process: Process) -> ProgramPeak:
+    """The memory of one process: its peak resident set, and what it has mapped now."""
+    folder = Path(f"/proc/{process.pid}")
+    status = _fields((folder / "status").read_text())
+    rollup = {}
+    with suppress(FileNotFoundError):  # a kernel without CONFIG_PROC_PAGE_MONITOR
+        rollup = _fields((folder / "smaps_rollup").read_text())
+    heap, anonymous, files = _mapped((folder / "maps").read_text(errors="replace"))
+    return ProgramPeak(
+        program=process.program,
+        resident_kib=status.get("VmHWM", 0),
+        heap_kib=heap,
+        anonymous_kib=anonymous,
+        mapped_file_kib=files,
+        huge_page_kib=sum(rollup.get(name, 0) for name in _HUGE),
+    )
+
+
+def _fields(text: str) -> dict[str, int]:
+    """The rows ``Name: NUMBER kB`` of a file of /proc."""
+    return {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.M)}
+
+
+def _mapped(text: str) -> tuple[int, int, int]:
+    """KiB of heap (brk), of other anonymous memory, and of files in a /proc/PID/maps.
+
+    Address space without any access is only kept free, and not counted.
+    """
+    heap = anonymous = files = 0
+    for start, end, rights, inode, name in _MAPPING.findall(text):
+        size = (int(end, 16) - int(start, 16)) // 1024
+        if name == "[heap]":
+            heap += size
+        elif rights.startswith("---") or (name.startswith("[") and not name.startswith("[anon")):
+            continue
+        elif inode == "0" or name.startswith(_NO_FILE):
+            anonymous += size
+        else:
+            files += size
+    return heap, anonymous, files

@@ -1,0 +1,116 @@
+// A service with known memory, scheduling and timers, until SIGTERM.
+//
+//   scheduled_service FILE CPU   with 23 MiB of anonymous memory, FILE mapped, 5 MiB more of heap, and on
+//                                processor CPU: a batch thread of nice 5 (the first), an idle one and one of nice
+//                                7, which have stacks of 1 MiB
+//   scheduled_service            with nothing of that
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIB (1 << 20)
+
+static void check(int holds, const char *what)
+{
+	if (!holds) {
+		perror(what);
+		exit(1);
+	}
+}
+
+static void map_memory(const char *path)
+{
+	int file = open(path, O_RDONLY);
+	struct stat status;
+	int protection = PROT_READ | PROT_WRITE;
+
+	check(file >= 0 && fstat(file, &status) == 0, path);
+	check(mmap(NULL, 20 * MIB, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED, "mmap");
+	check(mmap(NULL, 3 * MIB, protection, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED, "mmap");
+	check(mmap(NULL, 99 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED, "mmap");
+	check(mmap(NULL, status.st_size, PROT_READ, MAP_PRIVATE, file, 0) != MAP_FAILED, "mmap");
+	check(sbrk(5 * MIB) != (void *)-1, "sbrk");
+}
+
+static pthread_barrier_t set;
+static void *volatile kept;
+
+static void *be_idle(void *unused)
+{
+	struct sched_param none = { 0 };
+
+	check(sched_setscheduler(0, SCHED_IDLE, &none) == 0, "sched_setscheduler");
+	pthread_barrier_wait(&set);
+	pause();
+	return unused;
+}
+
+static void *be_nice(void *unused)
+{
+	struct sched_param none = { 0 };
+
+	check(sched_setscheduler(0, SCHED_OTHER, &none) == 0, "sched_setscheduler");
+	check(setpriority(PRIO_PROCESS, gettid(), 7) == 0, "setpriority");
+	pthread_barrier_wait(&set);
+	pause();
+	return unused;
+}
+
+static void schedule(int processor)
+{
+	struct sched_param none = { 0 };
+	pthread_t thread;
+	pthread_attr_t small;
+	cpu_set_t allowed;
+
+	CPU_ZERO(&allowed);
+	CPU_SET(processor, &allowed);
+	check(sched_setaffinity(0, sizeof(allowed), &allowed) == 0, "sched_setaffinity");
+	check(setpriority(PRIO_PROCESS, 0, 5) == 0, "setpriority");
+	check(sched_setscheduler(0, SCHED_BATCH, &none) == 0, "sched_setscheduler");
+	pthread_barrier_init(&set, NULL, 3);
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, MIB);
+	check(pthread_create(&thread, &small, be_idle, NULL) == 0, "pthread_create");
+	check(pthread_create(&thread, &small, be_nice, NULL) == 0, "pthread_create");
+	pthread_barrier_wait(&set);
+}
+
+static void make_timers(void)
+{
+	struct itimerval never = { 0 };
+	timer_t timer;
+
+	check(timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0, "timer_create");
+	check(timerfd_create(CLOCK_BOOTTIME, 0) >= 0, "timerfd_create");
+	check(setitimer(ITIMER_VIRTUAL, &never, NULL) == 0, "setitimer");
+}
+
+int main(int count, char **words)
+{
+	sigset_t ends;
+	int number;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	kept = malloc(1); // both ways have a heap
+	if (count == 3) {
+		map_memory(words[1]);
+		schedule(atoi(words[2]));
+		make_timers();
+	}
+	dprintf(1, "ready\n");
+	return sigwait(&ends, &number);
+}
