@@ -10,6 +10,8 @@ from pydantic import Field
 
 from onejob.model.errors import InputError
 from onejob.model.noun import Noun
+from onejob.model.plan import Trust
+from onejob.model.profile import StartHow
 from onejob.model.tomlfile import load_toml
 
 Reason = Annotated[str, Field(min_length=3)]
@@ -28,6 +30,7 @@ class AskedBy(Noun):
     components: tuple[str, ...] = ()
     machine: tuple[str, ...] = ()
     processors_min: Annotated[int, Field(ge=1)] | None = None
+    starts: tuple[StartHow, ...] = ()
 
 
 class Option(Noun):
@@ -46,10 +49,19 @@ class BootArgument(Noun):
 
 
 class AllowedCall(Noun):
-    """A system call that is allowed though no profile shows it."""
+    """A system call that is allowed though no profile shows it.
+
+    `function` is the function of the C library that makes it, where one does.
+    """
 
     name: str
     why: Reason
+    function: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is allowed, by whom it is made first."""
+        return f"libc: {self.function}: {self.why}" if self.function else self.why
 
 
 class Sysctl(Noun):
@@ -61,11 +73,16 @@ class Sysctl(Noun):
 
 
 class Component(Noun):
-    """One feature of the system."""
+    """One feature of the system.
+
+    What is given in `requires` has to hold besides. `trust` is the least ``--trust`` that takes it.
+    """
 
     name: str
     summary: str
+    trust: Trust = "observed"
     asked_by: AskedBy = AskedBy()
+    requires: AskedBy = AskedBy()
     option: tuple[Option, ...] = ()
     boot_argument: tuple[BootArgument, ...] = ()
     call: tuple[AllowedCall, ...] = ()

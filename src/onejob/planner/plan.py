@@ -39,18 +39,18 @@ def make_plan(
     components: Sequence[Component],
     *,
     accept_lost: bool = False,
-    trust: Trust = "union",
+    trust: Trust = "known",
 ) -> Plan:
-    """Decide everything about one image; with `trust` observed, leave out what was only named.
+    """Decide everything about one image; `trust` says what besides the observed is taken.
 
     Raises InputError for a profile with lost events (unless `accept_lost`), without a workload, or
     whose needs contradict each other.
     """
     workload = _checked_workload(profile, accept_lost)
-    profile = in_order(profile if trust == "union" else _observed(profile))
+    profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
     mounts, write_warnings = plan_mounts(profile)
-    chosen = choose_components(components, evidence, hardware, _filesystems(mounts))
+    chosen = choose_components(components, evidence, hardware, _filesystems(mounts), trust)
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
     files, file_warnings = plan_files(
@@ -69,7 +69,7 @@ def make_plan(
         files=files,
         left_out=left_out,
         mounts=mounts,
-        calls=plan_calls(evidence, chosen),
+        calls=plan_calls(evidence, chosen, trust),
         matrix=plan_matrix(profile),
         memory=plan_memory(profile),
         limits=plan_limits(profile),
@@ -80,9 +80,13 @@ def make_plan(
 
 
 def _observed(profile: Profile) -> Profile:
-    """Without the files that static completion named; what the observed ones need stays."""
+    """Without what static completion named; what the observed files need stays."""
     return profile.model_copy(
-        update={"files": tuple(file for file in profile.files if not file.named_by)}
+        update={
+            "files": tuple(file for file in profile.files if not file.named_by),
+            "accounts": tuple(row for row in profile.accounts if row.origin != "static"),
+            "groups": tuple(row for row in profile.groups if row.origin != "static"),
+        }
     )
 
 
@@ -157,6 +161,7 @@ def _plan_service(workload: Workload, profile: Profile) -> Service:
         directory=workload.directory,
         user=user.uid,
         group=user.gid,
+        groups=tuple(g.gid for g in profile.groups if workload.user in g.members),
         hostname=workload.name,
         ports=workload.ports,
         stop_signal=SIGNALS[workload.stop.signal],

@@ -8,7 +8,7 @@ import small_world
 from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
-from onejob.model.plan import Plan, PlannedFile, Trust
+from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import Account, FileUse, Group, ProgramAllocation
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
@@ -368,9 +368,22 @@ KEEPER = Account(name="keeper", uid=123, gid=124)
 def test_a_service_that_is_another_user_from_the_start() -> None:
     made = plan(workload=ANOTHER_USER, accounts=(KEEPER,), groups=(Group(name="keeper", gid=124),))
     assert (made.service.user, made.service.group) == (123, 124)
+    assert made.service.groups == ()
     folder = next(file for file in made.files if file.path == "/run/keeper")
     assert (folder.kind, folder.uid, folder.gid, folder.mode) == ("directory", 123, 124, 0o2755)
     assert "CAP_DAC_OVERRIDE" not in {capability.name for capability in made.capabilities}
+
+
+def test_the_service_has_the_supplementary_groups_of_its_account() -> None:
+    groups = (
+        Group(name="keeper", gid=124), Group(name="ssl-cert", gid=130, members=("keeper", "web")),
+        Group(name="adm", gid=4, members=("web",)),
+    )  # fmt: skip
+    read = (*small_world.FILES, seen("/etc/group", "read"))
+    made = plan(workload=ANOTHER_USER, accounts=(KEEPER,), groups=groups, files=read)
+    assert made.service.groups == (130,)
+    (text,) = [file.text for file in made.files if file.path == "/etc/group"]
+    assert "\nssl-cert:x:130:keeper,web\n" in text
 
 
 @pytest.mark.parametrize("missing", ["accounts", "groups"])
@@ -378,19 +391,3 @@ def test_an_account_that_the_profile_does_not_define_is_refused(missing: str) ->
     known: dict[str, Any] = {"accounts": (KEEPER,), "groups": (Group(name="keeper", gid=124),)}
     with pytest.raises(InputError, match="'keeper'"):
         plan(workload=ANOTHER_USER, **{**known, missing: ()})
-
-
-# --- trust ---------------------------------------------------------------------------------------
-
-
-def test_what_was_only_named_is_carried_unless_only_what_was_seen_is_trusted() -> None:
-    named = FileUse(path="/etc/hosts", kind="file", origin="static", named_by=("/x: imports y",))
-    profile = small_world.profile(files=(*small_world.FILES, named))
-    found = {}
-    trusts: tuple[Trust, ...] = ("union", "observed")
-    for trust in trusts:
-        made = make_plan(profile, small_world.hardware(), small_world.components(), trust=trust)
-        assert made.trust == trust
-        found[trust] = {file.path: file for file in made.files}
-    assert found["union"].keys() - found["observed"].keys() == {"/etc/hosts"}
-    assert found["union"]["/etc/hosts"].reasons == ("static: /x: imports y",)

@@ -1,6 +1,7 @@
 """What the searches for names share: what they look at, what they find, and their limits."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +18,10 @@ OUTPUTS = (
     "/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/log", "/var/run", "/var/spool",
     "/var/tmp",
 )  # fmt: skip
+
+# Who may log in, and with which shell: nothing that a service opens.
+ACCOUNT_FILES = {"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/shells"}
+_COMMENT = re.compile(r"(?m)(^|\s)[#;].*$")
 
 
 class Named(NamedTuple):
@@ -76,6 +81,11 @@ def read_text(path: str) -> str:
     with suppress(UnicodeDecodeError):
         return "" if b"\0" in data else data.decode()
     return ""
+
+
+def without_comments(text: str) -> str:
+    """A configuration text without what follows ``#`` or ``;``."""
+    return _COMMENT.sub("", text)
 
 
 def is_output(path: str) -> bool:

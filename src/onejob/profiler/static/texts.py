@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from onejob.model.paths import is_below
 from onejob.model.profile import FileUse
 from onejob.profiler.packages import owner_of
-from onejob.profiler.static.names import Named, View, existing, is_output, read_head, read_text
+from onejob.profiler.static.names import (
+    ACCOUNT_FILES,
+    Named,
+    View,
+    existing,
+    is_output,
+    read_head,
+    read_text,
+    without_comments,
+)
 
-# Who may log in, and with which shell: nothing that a service opens.
-_ACCOUNT_FILES = {"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/shells"}
 _PATH = re.compile(r"""(?<![\w/.:~$}*-])/[\w.@+*?\[\]{},-][\w.@+*?\[\]{},/-]*""")
-_COMMENT = re.compile(r"(?m)(^|\s)[#;].*$")
 _MAX_PER_FILE = 64
 _MAX_GLOB = 64
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -47,14 +53,14 @@ def named_in_texts(view: View) -> Iterator[Named]:
     own = owner_of(view.program)
     for path, file in sorted(view.files.items()):
         if _is_configuration(file, own):
-            text = _COMMENT.sub("", read_text(path))
+            text = without_comments(read_text(path))
             found = dict.fromkeys(match[0].rstrip(".,") for match in _PATH.finditer(text))
             for name in list(found)[:_MAX_PER_FILE]:
                 yield from _expand(path, name)
 
 
 def _is_configuration(file: FileUse, own: str) -> bool:
-    if file.kind != "file" or file.path in _ACCOUNT_FILES or file.mode & 0o111:
+    if file.kind != "file" or file.path in ACCOUNT_FILES or file.mode & 0o111:
         return False
     read = any(use.how == "read" for use in file.uses)
     below_etc = is_below(file.path, "/etc")
