@@ -18,7 +18,10 @@ Reason = Annotated[str, Field(min_length=3)]
 
 
 class AskedBy(Noun):
-    """What asks for a component; any one of these is enough."""
+    """What asks for a component; any one of these is enough.
+
+    `reachable` are calls that the code can reach, made or not; `starts` is what the service starts.
+    """
 
     always: bool = False
     why: str = ""
@@ -31,6 +34,7 @@ class AskedBy(Noun):
     machine: tuple[str, ...] = ()
     processors_min: Annotated[int, Field(ge=1)] | None = None
     starts: tuple[StartHow, ...] = ()
+    reachable: tuple[str, ...] = ()
 
 
 class Option(Noun):

@@ -67,6 +67,9 @@ def _who_asks(
     for how in asked.starts:
         if reason := evidence.start_reason(how):
             return reason
+    for row in evidence.profile.reachable_calls:
+        if row.call_name in asked.reachable:
+            return f"{row.call_name} can be reached by {row.object}: {row.reason}"
     for filesystem in asked.filesystems:
         if filesystem in filesystems:
             return f"the system uses {filesystem}"

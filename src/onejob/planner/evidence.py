@@ -113,6 +113,11 @@ def is_written(file: FileUse) -> bool:
     return any(use.how in WRITES for use in file.uses)
 
 
+def is_code(file: FileUse) -> bool:
+    """Whether the file was executed, or mapped as libraries are."""
+    return any(use.how in ("executed", "mapped") for use in file.uses)
+
+
 def write_reason(file: FileUse) -> str:
     """The first of the reasons that say how the file was changed."""
     changes = file.model_copy(update={"uses": tuple(u for u in file.uses if u.how in WRITES)})

@@ -20,6 +20,7 @@ from onejob.planner.policy import (
     plan_matrix,
     plan_memory,
     plan_settings,
+    with_head_room,
 )
 
 ROOT_FORMAT = RootFormat(
@@ -141,10 +142,10 @@ def _plan_machine(hardware: Hardware, profile: Profile) -> Machine:
 
 
 def _memory_kib(hardware: Hardware, profile: Profile) -> int:
-    """A machine has what it has; a guest can be given what the service took in its profile."""
+    """A machine has what it has; a guest is given what the service held when profiled, and more."""
     if hardware.how == "metal":
         return hardware.memory_kib
-    wanted = _SYSTEM_KIB + profile.resident_kib
+    wanted = _SYSTEM_KIB + with_head_room(profile.resident_kib)
     return max(hardware.memory_kib, -(-wanted // 1024) * 1024)
 
 

@@ -128,13 +128,18 @@ def _power_of_two(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
+def with_head_room(memory: int) -> int:
+    """As much memory, or as many blocks, as a life may need of which drills showed `memory`."""
+    return memory + -(-memory * MEMORY_HEAD_ROOM_PERCENT // 100)
+
+
 def plan_memory(profile: Profile) -> tuple[MemoryArray, ...]:
     """Arrays of blocks by program and size, with head-room."""
     return tuple(
         MemoryArray(
             program=row.program,
             block_size=row.block_size,
-            blocks=row.peak + -(-row.peak * MEMORY_HEAD_ROOM_PERCENT // 100),
+            blocks=with_head_room(row.peak),
             reason=f"{row.peak} alive at once in the profile, plus {MEMORY_HEAD_ROOM_PERCENT} %",
         )
         for row in sorted(profile.allocations, key=lambda row: (row.program, row.block_size))

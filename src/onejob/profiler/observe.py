@@ -28,6 +28,7 @@ from onejob.profiler.allocations import ProgramAllocations, merge_allocations, r
 from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
+from onejob.profiler.resident import repeated
 from onejob.profiler.sandbox import sandbox_command
 
 _START_TIMEOUT_S = 15.0
@@ -66,7 +67,8 @@ def watch_calls(
         # A probe that is killed leaves the service running: then the sandbox is emptied without it.
         with sandbox_of(probe.observer) as sandbox, probe:
             service = ProfiledService(probe.pid, None, probe.exited, probe.begin_drill, log)
-            _drive(service, probe.pid, sandbox, workload, progress)
+            with repeated(service.note_memory):
+                _drive(service, probe.pid, sandbox, workload, progress)
             recording = read_recording(probe.finish())
     return recording, service.peak_resident_kib
 

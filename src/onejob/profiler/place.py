@@ -1,12 +1,14 @@
 """A service under the profiler, as a drill's Target: processes, signals and files by /proc."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from onejob.base.linux import open_in_root
 from onejob.drive.target import Exit, Process
 from onejob.model.errors import ServiceError
+from onejob.profiler.resident import resident_kib
 
 _CHUNK = 1 << 20
 
@@ -28,20 +30,21 @@ class ProfiledService:
         self._output = output
         self.network = network
         self.peak_resident_kib = 0
+        self._looking = threading.Lock()
 
     def address(self, port: int) -> str:
         """The service is in reach by loopback, in its own network namespace or in this one."""
         return f"127.0.0.1:{port}"
 
     def begin_drill(self, name: str) -> None:
-        """Tell the observer, after a look at the memory that the last drill took."""
-        self.note_memory()
+        """Tell the observer."""
         self._begin_drill(name)
 
     def note_memory(self) -> None:
-        """Keep the largest sum of the processes' peak resident sets (VmHWM, proc(5))."""
-        total = sum(_resident_kib(process.pid) for process in self.processes())
-        self.peak_resident_kib = max(self.peak_resident_kib, total)
+        """Keep the most that the processes held at once, as far as it was looked at."""
+        with self._looking:
+            total = resident_kib(self.processes())
+            self.peak_resident_kib = max(self.peak_resident_kib, total)
 
     def send_signal(self, number: int) -> None:
         """Signal the main process."""
@@ -143,11 +146,3 @@ def _read_process(pid: int) -> Process | None:
     if fields[0] in ("Z", "X"):
         return None
     return Process(pid, int(fields[1]), int(fields[19]), program)
-
-
-def _resident_kib(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(row.split()[1]) for row in text.splitlines() if row.startswith("VmHWM")), 0)
