@@ -5,8 +5,9 @@ import os
 import re
 from collections.abc import Iterator
 
+from onejob.model.profile import Unfollowed
 from onejob.profiler.elf import find_library
-from onejob.profiler.static.names import Cut, Named, View, existing, read_text
+from onejob.profiler.static.names import Found, Named, View, existing, read_text
 
 SWITCH = "/etc/nsswitch.conf"
 _ACCOUNTS = {"getpwnam", "getpwuid", "getpwnam_r", "getpwuid_r", "getpwent", "initgroups",
@@ -102,9 +103,10 @@ def certificates(view: View) -> Iterator[Named]:
         yield from existing(f"{user}: imports {function}", _BUNDLE)
 
 
-def converters(view: View) -> Iterator[Named]:
+def converters(view: View) -> Iterator[Found]:
     """iconv's table of converters; the converters themselves are loaded by names of run time."""
     for user, function in sorted(view.importers({"iconv_open"}).items())[:1]:
         by = f"{user}: imports {function}"
         yield from existing(by, f"{_GCONV}/gconv-modules.cache", f"{_GCONV}/gconv-modules")
-        raise Cut(user, f"iconv's converters in {_GCONV} are not named: include those it needs")
+        why = f"iconv's converters in {_GCONV} are not named: include those it needs"
+        yield Unfollowed(object=user, reason=why)

@@ -12,7 +12,8 @@ from onejob.model.profile import FileUse, Unfollowed
 from onejob.profiler.static.summary import ObjectSummary
 
 MAX_TEXT_BYTES = 1024 * 1024
-MAX_NAMED = 2000  # paths by one kind of search
+TOO_LONG = "longer than 1 MiB: names in it were not looked for"
+MAX_NAMED = 20_000  # paths by one kind of search
 # What lies there is made anew on each system, or is the kernel's; nobody's content belongs there.
 OUTPUTS = (
     "/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/log", "/var/run", "/var/spool",
@@ -29,6 +30,10 @@ class Named(NamedTuple):
 
     path: str
     by: str
+
+
+# What a search yields: a path, or what it leaves and why.
+Found = Named | Unfollowed
 
 
 class View(NamedTuple):
@@ -54,14 +59,6 @@ class View(NamedTuple):
             file = self.files[path]
             if file.kind == "file" and any(use.how in hows for use in file.uses):
                 yield file
-
-
-class Cut(Exception):
-    """A search was ended early; what it has found stands. The text says what was left."""
-
-    def __init__(self, place: str, why: str) -> None:
-        super().__init__(why)
-        self.note = Unfollowed(object=place, reason=why)
 
 
 def read_head(path: str, size: int = MAX_TEXT_BYTES) -> bytes:
