@@ -22,6 +22,7 @@ _DATABASES = (
     ({"services"}, _SERVICES, (SWITCH, "/etc/services")),
 )
 _TIME = {"localtime", "localtime_r", "tzset", "mktime", "strftime", "timelocal"}
+LOCALES = "/usr/lib/locale"
 _ZONES = "/usr/share/zoneinfo"
 _VERIFY = {"SSL_CTX_set_default_verify_paths", "SSL_CTX_set_default_verify_file",
            "SSL_CTX_set_default_verify_dir", "X509_STORE_set_default_paths"}  # fmt: skip
@@ -86,8 +87,8 @@ def locales(view: View) -> Iterator[Named]:
         if name in ("", "C", "POSIX", "C.utf8") or "/" in name or not view.importers({"setlocale"}):
             continue
         by = f"environment: {variable}={value}"
-        yield from existing(by, "/usr/lib/locale/locale-archive")
-        for path in sorted(glob.glob(f"/usr/lib/locale/{glob.escape(name)}/**", recursive=True)):
+        yield from existing(by, f"{LOCALES}/locale-archive")
+        for path in sorted(glob.glob(f"{LOCALES}/{glob.escape(name)}/**", recursive=True)):
             yield Named(path, by)
 
 
