@@ -88,7 +88,8 @@ def test_peaks_are_of_the_largest_process_and_keep_what_the_probe_counted() -> N
     (both,) = looks.added_to(Profile(program_peaks=(counted,))).program_peaks
     assert (both.processes, both.threads, both.descriptors) == (23, 46, 7)
     assert both.resident_kib == alone.resident_kib
-    assert looks.resident_kib >= 2 * memory_of(me).resident_kib * 9 // 10
+    # What both share counts once in their sum.
+    assert alone.resident_kib < looks.resident_kib < 2 * memory_of(me).resident_kib
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_the_profile_has_them(program: Path, onejob: Onejob, tmp_path: Path) -> 
     assert 5 * MIB_IN_KIB < peak.heap_kib < 6 * MIB_IN_KIB
     assert 23 * MIB_IN_KIB < peak.anonymous_kib < 26 * MIB_IN_KIB
     assert FILE_MIB * MIB_IN_KIB < peak.mapped_file_kib < (FILE_MIB + 9) * MIB_IN_KIB
-    assert profile.resident_kib == peak.resident_kib
+    assert profile.resident_kib >= peak.resident_kib
     timers = {"timer_create": (1,), "timerfd_create": (7,), "setitimer": (1,)}
     found = {row.call_name: row.values for row in profile.arguments if row.call_name in timers}
     assert found == timers

@@ -65,7 +65,7 @@ def policy(without: frozenset[int] = frozenset()) -> bytes:
 
 PLAN: dict[str, Any] = {
     "format": 1, "name": "job", "command": ["/job"], "environment": ["PATH=/bin"],
-    "directory": "/", "user": 0, "group": 0, "hostname": "onejob-test",
+    "directory": "/", "user": 0, "group": 0, "groups": [], "hostname": "onejob-test",
     "mounts": [
         {"path": "/proc", "kind": "proc"}, {"path": "/sys", "kind": "sysfs"},
         {"path": "/dev", "kind": "devtmpfs"},

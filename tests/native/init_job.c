@@ -25,7 +25,8 @@ static void show_status(void) {
     char line[256]; FILE *status = fopen("/proc/self/status", "r");
     while (fgets(line, sizeof line, status))
         if (!strncmp(line, "Cap", 3) || !strncmp(line, "NoNewPrivs", 10) || !strncmp(line, "Sig", 3)
-            || !strncmp(line, "Uid", 3) || !strncmp(line, "Gid", 3) || !strncmp(line, "NSsid", 5)) fputs(line, stdout);
+            || !strncmp(line, "Uid", 3) || !strncmp(line, "Gid", 3) || !strncmp(line, "Groups", 6)
+            || !strncmp(line, "NSsid", 5)) fputs(line, stdout);
     fclose(status);
     for (int fd = 0; fd < 64; fd++) if (fcntl(fd, F_GETFD) >= 0) printf("open %d\n", fd);
     struct rlimit limit; getrlimit(RLIMIT_NOFILE, &limit);

@@ -41,12 +41,13 @@ def test_service_gets_nothing_that_the_plan_does_not_grant(container: Container)
 
 
 def test_another_user_gets_its_capabilities_as_ambient_ones(container: Container) -> None:
-    container.plan |= {"user": 33, "group": 34, "no_new_privileges": False}
+    container.plan |= {"user": 33, "group": 34, "groups": [35, 36], "no_new_privileges": False}
     container.start("status")
     container.await_text("ready")
     words = {line.split()[0]: line.split()[1:] for line in container.console.splitlines()}
     granted = f"{1 << 0 | 1 << 5:016x}"
     assert words["Uid:"] == ["33"] * 4 and words["Gid:"] == ["34"] * 4
+    assert words["Groups:"] == ["35", "36"]
     assert words["CapAmb:"] == words["CapEff:"] == words["CapBnd:"] == [granted]
     assert words["NoNewPrivs:"] == ["0"]
     # Without CAP_SYS_PTRACE, process 1 cannot read the executable of another user's process.

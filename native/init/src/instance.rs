@@ -10,6 +10,8 @@ use crate::files;
 use crate::sys::LAST_SIGNAL;
 
 const PATH: &str = "/.onejob/instance.json";
+/// NGROUPS_MAX of linux/limits.h.
+const MOST_GROUPS: usize = 65536;
 const LARGEST: usize = 1 << 20;
 const REBUILD: &str = "build the image again with the onejob that this process 1 belongs to";
 
@@ -23,6 +25,7 @@ pub struct Instance {
     pub directory: String,
     pub user: u32,
     pub group: u32,
+    pub groups: Vec<u32>,
     pub hostname: String,
     pub mounts: Vec<Mount>,
     pub limits: Vec<Limit>,
@@ -144,6 +147,7 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
             instance.sysctls.iter().any(|sysctl| !is_sysctl(&sysctl.name)),
             "a sysctl `name` is not of the form net.core.somaxconn",
         ),
+        (instance.groups.len() > MOST_GROUPS, "more `groups` than the kernel takes"),
         (!(1..=LAST_SIGNAL).contains(&instance.stop_signal), "`stop_signal` is not 1 to 64"),
         (instance.capabilities.iter().any(|number| *number > 63), "a capability is above 63"),
     ];

@@ -1,5 +1,7 @@
 //! What the child gives up before it becomes the service: limits, capabilities, identity.
 
+use alloc::vec::Vec;
+
 use rustix::fs::{Gid, Uid};
 use rustix::io::{Errno, Result};
 use rustix::process::{Resource as Kernel, Rlimit, getrlimit, setrlimit};
@@ -78,9 +80,10 @@ pub fn drop_bounding_set(granted: &[u8]) -> Result<()> {
 }
 
 /// Become another user, but keep the capabilities until the filter is installed.
-pub fn change_identity(user: u32, group: u32) -> core::result::Result<(), (Step, Errno)> {
-    if user != 0 || group != 0 {
-        thread::set_thread_groups(&[]).map_err(|error| (Step::Groups, error))?;
+pub fn change_identity(user: u32, group: u32, groups: &[u32]) -> core::result::Result<(), (Step, Errno)> {
+    if user != 0 || group != 0 || !groups.is_empty() {
+        let groups: Vec<Gid> = groups.iter().map(|number| Gid::from_raw(*number)).collect();
+        thread::set_thread_groups(&groups).map_err(|error| (Step::Groups, error))?;
     }
     if group != 0 {
         thread::set_thread_gid(Gid::from_raw(group)).map_err(|error| (Step::Group, error))?;

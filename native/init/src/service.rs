@@ -58,7 +58,7 @@ const STEPS: [(Step, &str); 11] = [
     (Step::Session, "start a session for the service"),
     (Step::Limits, "set a limit of the service"),
     (Step::BoundingSet, "drop a capability (process 1 needs CAP_SETPCAP)"),
-    (Step::Groups, "drop supplementary groups (process 1 needs CAP_SETGID)"),
+    (Step::Groups, "set supplementary groups (process 1 needs CAP_SETGID)"),
     (Step::Group, "change the group of the service (process 1 needs CAP_SETGID)"),
     (Step::User, "change the user of the service (process 1 needs CAP_SETUID)"),
     (Step::Capabilities, "set the capabilities of the service"),
@@ -171,7 +171,7 @@ fn give_up_privileges(instance: &Instance) -> Result<(), (Step, Errno)> {
     setsid().map_err(at(Step::Session))?;
     privileges::set_limits(&instance.limits).map_err(at(Step::Limits))?;
     privileges::drop_bounding_set(&instance.capabilities).map_err(at(Step::BoundingSet))?;
-    privileges::change_identity(instance.user, instance.group)?;
+    privileges::change_identity(instance.user, instance.group, &instance.groups)?;
     privileges::set_capabilities(&instance.capabilities, instance.user).map_err(at(Step::Capabilities))?;
     if instance.no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;

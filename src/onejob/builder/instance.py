@@ -25,6 +25,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "directory": service.directory,
         "user": service.user,
         "group": service.group,
+        "groups": service.groups,
         "hostname": service.hostname,
         "mounts": [_mount(mount) for mount in plan.mounts],
         "limits": [

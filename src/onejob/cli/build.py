@@ -30,7 +30,7 @@ def build(
         bool, typer.Option("--without-kernel", help="Only for running on a host.")
     ] = False,
     accept_lost_events: LostOption = False,
-    trust: TrustOption = TrustChoice.union,
+    trust: TrustOption = TrustChoice.known,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 

@@ -25,6 +25,7 @@ class TrustChoice(StrEnum):
     """Which of a profile's facts make the image."""
 
     observed = "observed"
+    known = "known"
     union = "union"
 
 
@@ -39,7 +40,8 @@ LostOption = Annotated[
 ]
 
 TrustOption = Annotated[
-    TrustChoice, typer.Option("--trust", help="Files named statically too (union), or not.")
+    TrustChoice,
+    typer.Option("--trust", help="Only what was observed; what is known; what code reaches."),
 ]
 
 
@@ -50,7 +52,7 @@ def plan(
         Path | None, typer.Option("--output", "-o", help="Default: standard output.")
     ] = None,
     accept_lost_events: LostOption = False,
-    trust: TrustOption = TrustChoice.union,
+    trust: TrustOption = TrustChoice.known,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -70,7 +72,7 @@ def plan_for(
     profile: Profile,
     hardware: str,
     accept_lost: bool,
-    trust: TrustChoice = TrustChoice.union,
+    trust: TrustChoice = TrustChoice.known,
 ) -> Plan:
     """The plan, its warnings shown."""
     components = load_components(data_path("components"))

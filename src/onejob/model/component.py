@@ -10,13 +10,18 @@ from pydantic import Field
 
 from onejob.model.errors import InputError
 from onejob.model.noun import Noun
+from onejob.model.plan import Trust
+from onejob.model.profile import StartHow
 from onejob.model.tomlfile import load_toml
 
 Reason = Annotated[str, Field(min_length=3)]
 
 
 class AskedBy(Noun):
-    """What asks for a component; any one of these is enough."""
+    """What asks for a component; any one of these is enough.
+
+    `reachable` are calls that the code can reach, made or not; `starts` is what the service starts.
+    """
 
     always: bool = False
     why: str = ""
@@ -28,6 +33,8 @@ class AskedBy(Noun):
     components: tuple[str, ...] = ()
     machine: tuple[str, ...] = ()
     processors_min: Annotated[int, Field(ge=1)] | None = None
+    starts: tuple[StartHow, ...] = ()
+    reachable: tuple[str, ...] = ()
 
 
 class Option(Noun):
@@ -46,10 +53,19 @@ class BootArgument(Noun):
 
 
 class AllowedCall(Noun):
-    """A system call that is allowed though no profile shows it."""
+    """A system call that is allowed though no profile shows it.
+
+    `function` is the function of the C library that makes it, where one does.
+    """
 
     name: str
     why: Reason
+    function: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is allowed, by whom it is made first."""
+        return f"libc: {self.function}: {self.why}" if self.function else self.why
 
 
 class Sysctl(Noun):
@@ -61,11 +77,16 @@ class Sysctl(Noun):
 
 
 class Component(Noun):
-    """One feature of the system."""
+    """One feature of the system.
+
+    What is given in `requires` has to hold besides. `trust` is the least ``--trust`` that takes it.
+    """
 
     name: str
     summary: str
+    trust: Trust = "observed"
     asked_by: AskedBy = AskedBy()
+    requires: AskedBy = AskedBy()
     option: tuple[Option, ...] = ()
     boot_argument: tuple[BootArgument, ...] = ()
     call: tuple[AllowedCall, ...] = ()

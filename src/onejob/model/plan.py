@@ -12,8 +12,9 @@ from onejob.model.noun import Noun
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Identity = Annotated[int, Field(ge=0, lt=2**32)]
 Verdict = Literal["allow", "refuse"]
-# union: also the files that static completion named; observed: only what was seen and its needs.
-Trust = Literal["observed", "union"]
+# What a plan takes: what was observed, with its needs; also what is known of it (named files, the C
+# library's error paths); also every call that code was found to reach. Each takes more.
+Trust = Literal["observed", "known", "union"]
 
 
 class KernelOption(Noun):
@@ -143,13 +144,14 @@ class Machine(Noun):
 
 
 class Service(Noun):
-    """How process 1 starts and ends the service."""
+    """How process 1 starts and ends the service; `groups` are supplementary ones."""
 
     command: tuple[str, ...]
     environment: tuple[str, ...]
     directory: str
     user: Identity
     group: Identity
+    groups: tuple[Identity, ...] = ()
     hostname: str
     ports: tuple[int, ...]
     stop_signal: int
@@ -162,7 +164,7 @@ class Plan(Noun):
 
     format: Literal[1] = 1
     name: str
-    trust: Trust = "union"
+    trust: Trust = "known"
     architecture: Literal["x86_64"]
     machine: Machine
     service: Service

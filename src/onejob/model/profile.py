@@ -20,6 +20,7 @@ How = Literal[
     "read", "written", "appended", "executed", "mapped", "listed", "looked-up", "linked",
     "created", "renamed-from", "renamed-to", "removed", "changed", "bound", "connected", "missing",
 ]  # fmt: skip
+StartHow = Literal["thread", "fork", "exec"]
 Id = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -173,7 +174,7 @@ class Start(Noun):
     program: str
     child: str
     drill: str
-    how: Literal["thread", "fork", "exec"]
+    how: StartHow
     count: Count
 
 
@@ -258,19 +259,22 @@ class UnrecordedMemory(Noun):
 
 
 class Account(Noun):
-    """A user that the service asked to become or named, as the host defines it."""
+    """A user that the service became, whose files it used or, static, whose name it read."""
 
     name: str
     uid: Id
     gid: Id
     home: str = "/"
+    origin: Origin = "observed"
 
 
 class Group(Noun):
-    """A group that the service asked to become or named."""
+    """A group, likewise; for its `members`, accounts of the profile, it is a supplementary one."""
 
     name: str
     gid: Id
+    members: tuple[str, ...] = ()
+    origin: Origin = "observed"
 
 
 class DrillRun(Noun):

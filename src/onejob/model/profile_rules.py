@@ -87,8 +87,8 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
         "process_long": C, "freed_elsewhere": C, "resized": C, "aligned": C,
     },
     nouns.UnrecordedMemory: {"program": K, "reason": K},
-    nouns.Account: {"uid": K, "name": K, "gid": S, "home": S},
-    nouns.Group: {"gid": K, "name": K},
+    nouns.Account: {"uid": K, "name": K, "gid": S, "home": S, "origin": Rule.ORIGIN},
+    nouns.Group: {"gid": K, "name": K, "members": Rule.UNION, "origin": Rule.ORIGIN},
     nouns.DrillRun: {
         "name": K, "phase": K, "new_calls": Rule.MOST, "new_files": Rule.MOST,
         # Together they were quiet for no longer than the one that was so for the shortest time.

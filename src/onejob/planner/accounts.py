@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from onejob.model.errors import InputError
 from onejob.model.paths import resolve
 from onejob.model.plan import LeftOut, PlannedFile
-from onejob.model.profile import Account, Profile
+from onejob.model.profile import Account, Group, Profile
 from onejob.model.workload import Workload
 
 _NO_SHELL = "/nonexistent"
@@ -29,13 +29,14 @@ services: files
 
 def account_texts(profile: Profile) -> Mapping[str, str]:
     """The text of each account file that the service reads, by path (passwd(5), group(5))."""
+    groups = {"root": Group(name="root", gid=0), **{g.name: g for g in profile.groups}}
     users = {account.name: account for account in profile.accounts}
     passwd = ["root:x:0:0:root:/:" + _NO_SHELL] + [
         f"{a.name}:x:{a.uid}:{a.gid}::{a.home}:{_NO_SHELL}" for a in users.values() if a.uid
     ]
-    group = ["root:x:0:"] + [f"{g.name}:x:{g.gid}:" for g in profile.groups if g.gid]
+    group = [f"{g.name}:x:{g.gid}:{','.join(g.members)}" for g in groups.values()]
     shadow = ["root:*:::::::"] + [f"{a.name}:*:::::::" for a in users.values() if a.uid]
-    gshadow = ["root:*::"] + [f"{g.name}:*::" for g in profile.groups if g.gid]
+    gshadow = [f"{g.name}:*::{','.join(g.members)}" for g in groups.values()]
     texts = {"passwd": passwd, "group": group, "shadow": shadow, "gshadow": gshadow}
     files = {f"/etc/{name}": "\n".join(lines) + "\n" for name, lines in texts.items()}
     return {**files, NAME_SERVICE_SWITCH: _SWITCH_TEXT}

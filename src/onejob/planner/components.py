@@ -2,25 +2,41 @@
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import get_args
 
 from onejob.model.component import AskedBy, Component
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware
-from onejob.model.plan import KernelArgument, KernelOption
+from onejob.model.plan import KernelArgument, KernelOption, Trust
 from onejob.planner.evidence import Evidence
+
+_TRUSTS = get_args(Trust)
 
 
 def choose_components(
-    components: Iterable[Component], evidence: Evidence, hardware: Hardware, filesystems: set[str]
+    components: Iterable[Component],
+    evidence: Evidence,
+    hardware: Hardware,
+    filesystems: set[str],
+    trust: Trust,
 ) -> dict[str, tuple[Component, str]]:
-    """The asked-for components by name, each with what asked for it; repeated until none is new."""
+    """The asked-for components by name, each with what asked for it; repeated until none is new.
+
+    Those that want more than `trust` are left out.
+    """
     chosen: dict[str, tuple[Component, str]] = {}
-    waiting = {component.name: component for component in components}
+    taken = _TRUSTS[: _TRUSTS.index(trust) + 1]
+    waiting = {component.name: component for component in components if component.trust in taken}
+
+    def who_asks(asked: AskedBy) -> str:
+        return _who_asks(asked, evidence, hardware, filesystems, chosen)
+
     while True:
         asked = {
             name: reason
             for name, component in waiting.items()
-            if (reason := _who_asks(component.asked_by, evidence, hardware, filesystems, chosen))
+            if (reason := who_asks(component.asked_by))
+            and (component.requires == AskedBy() or who_asks(component.requires))
         }
         if not asked:
             return dict(sorted(chosen.items()))
@@ -48,6 +64,12 @@ def _who_asks(
     for call in asked.calls:
         if reason := evidence.call_reason(call):
             return f"{call} {reason}"
+    for how in asked.starts:
+        if reason := evidence.start_reason(how):
+            return reason
+    for row in evidence.profile.reachable_calls:
+        if row.call_name in asked.reachable:
+            return f"{row.call_name} can be reached by {row.object}: {row.reason}"
     for filesystem in asked.filesystems:
         if filesystem in filesystems:
             return f"the system uses {filesystem}"

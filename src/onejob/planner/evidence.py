@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from onejob.model.noun import Noun
-from onejob.model.profile import Argument, CallUse, FileUse, How, Profile, Use
+from onejob.model.profile import Argument, CallUse, FileUse, How, Profile, StartHow, Use
 
 SOCKET_FAMILIES = {
     1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG",
@@ -32,6 +32,8 @@ def in_order(profile: Profile) -> Profile:
             "allocations": _sorted(profile.allocations),
             "accounts": _sorted(profile.accounts),
             "groups": _sorted(profile.groups),
+            "starts": _sorted(profile.starts),
+            "reachable_calls": _sorted(profile.reachable_calls),
         }
     )
 
@@ -82,6 +84,12 @@ class Evidence:
                     found.setdefault(family, f"{name}({family}) by {argument.program}")
         return found
 
+    def start_reason(self, how: StartHow) -> str:
+        """Who starts a thread, forks or executes, and in which drills; empty where nobody does."""
+        rows = [start for start in self.profile.starts if start.how == how]
+        programs = ", ".join(sorted({row.program for row in rows}))
+        return f"{how} started by {programs} in {_joined(r.drill for r in rows)}" if rows else ""
+
     def values(self, names: Iterable[str], position: int) -> set[int]:
         """The values at `position` of successful calls of `names`."""
         return {
@@ -103,6 +111,11 @@ class Evidence:
 def is_written(file: FileUse) -> bool:
     """Whether anybody changed the file or its entry."""
     return any(use.how in WRITES for use in file.uses)
+
+
+def is_code(file: FileUse) -> bool:
+    """Whether the file was executed, or mapped as libraries are."""
+    return any(use.how in ("executed", "mapped") for use in file.uses)
 
 
 def write_reason(file: FileUse) -> str:

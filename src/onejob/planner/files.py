@@ -12,7 +12,7 @@ from onejob.model.errors import InputError
 from onejob.model.paths import is_below, is_pseudo, resolve
 from onejob.model.plan import Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
-from onejob.planner.evidence import file_reasons, is_written, write_reason
+from onejob.planner.evidence import file_reasons, is_code, is_written, write_reason
 
 INIT_PATH = "/.onejob/init"
 DATA_PATH = "/.onejob/data"
@@ -31,6 +31,7 @@ def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
     volatile: dict[str, str] = {}
     data: dict[str, str] = {}
     warnings: list[str] = []
+    measured = _measured_folders(profile)
     for file in profile.files:
         if not is_written(file) or (is_pseudo(file.path) and not is_below(file.path, "/dev/shm")):
             continue
@@ -44,7 +45,8 @@ def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
                 f"{file.path} stays read-only, though the service wrote it: it is in {folder}"
             )
         else:
-            data.setdefault(folder, reason)
+            place = next((top for top in measured if is_below(folder, top)), folder)
+            data.setdefault(place, reason)
     fixed = (
         Mount(path="/proc", kind="proc", reason="process 1 and libraries read it"),
         Mount(path="/sys", kind="sysfs", reason="libraries read the processors from it"),
@@ -56,6 +58,24 @@ def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
     )
     data_mounts = (Mount(path=path, kind="data", reason=data[path]) for path in _outermost(data))
     return (*fixed, *memory_mounts, *data_mounts), tuple(warnings)
+
+
+def _measured_folders(profile: Profile) -> list[str]:
+    """Folders whose free space the service may have asked for, outermost first.
+
+    If it writes below one, that has to lie on the data partition as a whole: of the root, there is
+    none left.
+    """
+    asked = {u.program for u in profile.calls if u.call_name == "statfs" and u.count > u.failed}
+    code = [file.path for file in profile.files if is_code(file)]
+    return sorted(
+        file.path
+        for file in profile.files
+        if file.kind == "directory"
+        and file.path not in _NEVER_WRITABLE
+        and any(use.how == "looked-up" and use.program in asked for use in file.uses)
+        and not any(is_below(path, file.path) for path in code)
+    )
 
 
 def _tmpfs_mode(path: str) -> int:
@@ -114,13 +134,13 @@ def _is_carried(file: FileUse, mounts: tuple[Mount, ...]) -> bool:
         return True
     if mount.kind != "data":
         # What lies in memory is gone at each boot, so only what has to be there first is a seed.
-        return file.kind == "directory" and mount.path != file.path
+        return mount.path != file.path and (file.kind == "directory" or not is_written(file))
     return file.kind != "file" or not _is_only_output(file)
 
 
 def _refused_program(file: FileUse, mounts: tuple[Mount, ...]) -> Mount | None:
     """The writable mount that `file` was executed or mapped from, if it was."""
-    if not any(use.how in ("executed", "mapped") for use in file.uses) or is_pseudo(file.path):
+    if not is_code(file) or is_pseudo(file.path):
         return None
     return next((mount for mount in mounts if is_below(file.path, mount.path)), None)
 

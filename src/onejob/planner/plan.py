@@ -20,6 +20,7 @@ from onejob.planner.policy import (
     plan_matrix,
     plan_memory,
     plan_settings,
+    with_head_room,
 )
 
 ROOT_FORMAT = RootFormat(
@@ -39,18 +40,18 @@ def make_plan(
     components: Sequence[Component],
     *,
     accept_lost: bool = False,
-    trust: Trust = "union",
+    trust: Trust = "known",
 ) -> Plan:
-    """Decide everything about one image; with `trust` observed, leave out what was only named.
+    """Decide everything about one image; `trust` says what besides the observed is taken.
 
     Raises InputError for a profile with lost events (unless `accept_lost`), without a workload, or
     whose needs contradict each other.
     """
     workload = _checked_workload(profile, accept_lost)
-    profile = in_order(profile if trust == "union" else _observed(profile))
+    profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
     mounts, write_warnings = plan_mounts(profile)
-    chosen = choose_components(components, evidence, hardware, _filesystems(mounts))
+    chosen = choose_components(components, evidence, hardware, _filesystems(mounts), trust)
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
     files, file_warnings = plan_files(
@@ -69,7 +70,7 @@ def make_plan(
         files=files,
         left_out=left_out,
         mounts=mounts,
-        calls=plan_calls(evidence, chosen),
+        calls=plan_calls(evidence, chosen, trust),
         matrix=plan_matrix(profile),
         memory=plan_memory(profile),
         limits=plan_limits(profile),
@@ -80,9 +81,13 @@ def make_plan(
 
 
 def _observed(profile: Profile) -> Profile:
-    """Without the files that static completion named; what the observed ones need stays."""
+    """Without what static completion named; what the observed files need stays."""
     return profile.model_copy(
-        update={"files": tuple(file for file in profile.files if not file.named_by)}
+        update={
+            "files": tuple(file for file in profile.files if not file.named_by),
+            "accounts": tuple(row for row in profile.accounts if row.origin != "static"),
+            "groups": tuple(row for row in profile.groups if row.origin != "static"),
+        }
     )
 
 
@@ -138,10 +143,10 @@ def _plan_machine(hardware: Hardware, profile: Profile) -> Machine:
 
 
 def _memory_kib(hardware: Hardware, profile: Profile) -> int:
-    """A machine has what it has; a guest can be given what the service took in its profile."""
+    """A machine has what it has; a guest is given what the service held when profiled, and more."""
     if hardware.how == "metal":
         return hardware.memory_kib
-    wanted = _SYSTEM_KIB + profile.resident_kib
+    wanted = _SYSTEM_KIB + with_head_room(profile.resident_kib)
     return max(hardware.memory_kib, -(-wanted // 1024) * 1024)
 
 
@@ -158,6 +163,7 @@ def _plan_service(workload: Workload, profile: Profile) -> Service:
         directory=workload.directory,
         user=user.uid,
         group=user.gid,
+        groups=tuple(g.gid for g in profile.groups if workload.user in g.members),
         hostname=workload.name,
         ports=workload.ports,
         stop_signal=SIGNALS[workload.stop.signal],

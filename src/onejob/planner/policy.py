@@ -5,7 +5,15 @@ from collections.abc import Mapping
 
 from onejob.model.component import Component
 from onejob.model.errors import InputError
-from onejob.model.plan import CallDecision, Capability, Limit, MatrixRow, MemoryArray, Setting
+from onejob.model.plan import (
+    CallDecision,
+    Capability,
+    Limit,
+    MatrixRow,
+    MemoryArray,
+    Setting,
+    Trust,
+)
 from onejob.model.profile import Profile
 from onejob.model.syscalls import call_number
 from onejob.planner.evidence import Evidence
@@ -33,13 +41,18 @@ _CAPABILITIES: tuple[tuple[str, int, tuple[str, ...]], ...] = (
 
 
 def plan_calls(
-    evidence: Evidence, chosen: Mapping[str, tuple[Component, str]]
+    evidence: Evidence, chosen: Mapping[str, tuple[Component, str]], trust: Trust
 ) -> tuple[CallDecision, ...]:
-    """The allowed calls by number: those that were made, and those that components stand for."""
+    """The allowed calls by number: those that were made, and those that components stand for.
+
+    With `trust` union also those that the service's code was found to reach.
+    """
     reasons = {name: evidence.call_reason(name) for name in evidence.call_names()}
     for component, _ in chosen.values():
         for call in component.call:
-            reasons.setdefault(call.name, f"{call.why} [{component.name}]")
+            reasons.setdefault(call.name, f"{call.reason} [{component.name}]")
+    for row in evidence.profile.reachable_calls if trust == "union" else ():
+        reasons.setdefault(row.call_name, f"static: {row.object}: {row.reason}")
     decisions = [
         CallDecision(name=name, number=_number_of(name, reason), reason=reason)
         for name, reason in reasons.items()
@@ -79,7 +92,7 @@ def plan_capabilities(evidence: Evidence, *, as_root: bool = True) -> tuple[Capa
         if used:
             reason = f"{used[0]} {evidence.call_reason(used[0])}"
             found[number] = Capability(name=name, number=number, reason=reason)
-    if as_root and any(account.uid for account in evidence.profile.accounts):
+    if as_root and any(a.uid and a.origin != "static" for a in evidence.profile.accounts):
         reason = "the service starts as root and uses files of its own accounts"
         found[1] = Capability(name="CAP_DAC_OVERRIDE", number=1, reason=reason)
     ports = {port for port in evidence.profile_ports() if port < 1024}
@@ -115,13 +128,18 @@ def _power_of_two(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
+def with_head_room(memory: int) -> int:
+    """As much memory, or as many blocks, as a life may need of which drills showed `memory`."""
+    return memory + -(-memory * MEMORY_HEAD_ROOM_PERCENT // 100)
+
+
 def plan_memory(profile: Profile) -> tuple[MemoryArray, ...]:
     """Arrays of blocks by program and size, with head-room."""
     return tuple(
         MemoryArray(
             program=row.program,
             block_size=row.block_size,
-            blocks=row.peak + -(-row.peak * MEMORY_HEAD_ROOM_PERCENT // 100),
+            blocks=with_head_room(row.peak),
             reason=f"{row.peak} alive at once in the profile, plus {MEMORY_HEAD_ROOM_PERCENT} %",
         )
         for row in sorted(profile.allocations, key=lambda row: (row.program, row.block_size))

@@ -16,8 +16,9 @@ from onejob.model.profile import (
     SystemCall,
 )
 from onejob.model.syscalls import call_name
+from onejob.profiler.accounts import described_accounts, names_in_texts
 from onejob.profiler.allocations import ProgramAllocations
-from onejob.profiler.describe import describe_accounts, describe_recording
+from onejob.profiler.describe import describe_recording
 from onejob.profiler.facts import Facts
 from onejob.profiler.novelty import drill_runs, phase_of
 from onejob.profiler.packages import closure_of
@@ -48,7 +49,7 @@ def assemble(
     users, groups = _identities(arguments)
     users |= {file.uid for file in files if file.existed} | subject.users
     groups |= {file.gid for file in files if file.existed} | subject.groups
-    accounts, group_rows = describe_accounts(users, groups)
+    accounts, group_rows = described_accounts(users, groups, names_in_texts(files))
     return Profile(
         memory_allocations=_paper_allocations(rows),
         number_of_processes=recording.peaks.processes,

@@ -13,10 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from onejob.base.accounts import account_rows, group_rows
 from onejob.base.files import open_regular
 from onejob.model.paths import is_pseudo
-from onejob.model.profile import Account, FileUse, Group, How, Origin, Use
+from onejob.model.profile import FileUse, How, Origin, Use
 from onejob.profiler.elf import read_needs
 from onejob.profiler.packages import owner_of
 from onejob.profiler.recording import Recording, kind_of, normal_path, ways_of
@@ -163,18 +162,3 @@ def walk(path: str) -> Iterator[str]:
     for folder, folders, files in os.walk(path):
         for name in sorted((*folders, *files)):
             yield f"{folder.rstrip('/')}/{name}"
-
-
-def describe_accounts(
-    users: set[int], groups: set[int]
-) -> tuple[tuple[Account, ...], tuple[Group, ...]]:
-    """The host's definitions of the given user and group ids; unknown ids have none."""
-    accounts = []
-    for row in sorted(account_rows(), key=lambda row: row.pw_uid):
-        if row.pw_uid in users:
-            accounts.append(
-                Account(name=row.pw_name, uid=row.pw_uid, gid=row.pw_gid, home=row.pw_dir)
-            )
-    wanted = groups | {account.gid for account in accounts}
-    found = sorted((row.gr_gid, row.gr_name) for row in group_rows() if row.gr_gid in wanted)
-    return tuple(accounts), tuple(Group(name=name, gid=gid) for gid, name in found)

@@ -6,6 +6,7 @@ of its memory the profile knows the calls (brk, mmap) and blocks, which others c
 
 import os
 import re
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from onejob.drive.target import Process
 from onejob.model.profile import Profile, ProgramPeak, Scheduling
 from onejob.model.profile_merge import by_key
+from onejob.profiler.resident import resident_kib
 
 _POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
 _RESET_ON_FORK = 0x40000000  # sched_setscheduler(2): a flag of the policy
@@ -29,20 +31,25 @@ class Looks:
 
     def __init__(self) -> None:
         self.resident_kib = 0
+        self._noting = threading.Lock()
         self._peaks: list[ProgramPeak] = []
         self._scheduling: set[Scheduling] = set()
         self._inherited = os.sched_getaffinity(0)
 
     def look(self, processes: Iterable[Process]) -> None:
         """Look at `processes` now; one that ends meanwhile is left out."""
-        total = 0
+        processes = tuple(processes)
         for process in processes:
             with suppress(OSError):
-                peak = memory_of(process)
-                total += peak.resident_kib
-                self._peaks = _merged([*self._peaks, peak])
+                self._peaks = _merged([*self._peaks, memory_of(process)])
                 self._scheduling |= set(self._scheduling_of(process))
-        self.resident_kib = max(self.resident_kib, total)
+        self.note_resident(processes)
+
+    def note_resident(self, processes: Iterable[Process]) -> None:
+        """Keep what they hold together, if that is the most so far; for any thread."""
+        total = resident_kib(processes)
+        with self._noting:
+            self.resident_kib = max(self.resident_kib, total)
 
     def added_to(self, profile: Profile) -> Profile:
         """`profile` with what was seen here."""

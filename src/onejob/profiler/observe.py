@@ -30,6 +30,7 @@ from onejob.profiler.looks import Looks
 from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
+from onejob.profiler.resident import repeated
 from onejob.profiler.sandbox import sandbox_command
 
 _START_TIMEOUT_S = 15.0
@@ -88,7 +89,8 @@ def watch_calls(
         with sandbox_of(probe.observer) as sandbox, probe:
             rounds = Rounds(patience, probe, progress)
             service = ProfiledService(probe.pid, None, probe.exited, rounds.begin_drill, log)
-            _drive(service, probe.pid, sandbox, workload, progress, rounds)
+            with repeated(service.note_memory):
+                _drive(service, probe.pid, sandbox, workload, progress, rounds)
             recording = read_recording(probe.finish())
     return Watched(recording, service.looks, rounds.shortfall())
 

@@ -39,6 +39,10 @@ class ProfiledService:
         self.looks.look(self.processes())
         self._begin_drill(name)
 
+    def note_memory(self) -> None:
+        """Keep the most that the processes held at once, as far as it was looked at."""
+        self.looks.note_resident(self.processes())
+
     def send_signal(self, number: int) -> None:
         """Signal the main process."""
         try:

@@ -8,8 +8,8 @@ import small_world
 from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
-from onejob.model.plan import Plan, PlannedFile, Trust
-from onejob.model.profile import Account, FileUse, Group, ProgramAllocation
+from onejob.model.plan import Plan, PlannedFile
+from onejob.model.profile import Account, FileUse, ProgramAllocation
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
 
@@ -82,6 +82,26 @@ def test_devices_and_kernel_files_are_not_data() -> None:
     assert mounts(seen("/dev/shm/x", "created")) == {"/dev/shm": "tmpfs"}
 
 
+MEASURED = seen("/srv/spool", "looked-up", kind="directory")
+
+
+@pytest.mark.parametrize(
+    ("calls", "extra", "mount"),
+    [
+        ((call("statfs"),), (), "/srv/spool"),
+        ((), (), "/srv/spool/in"),
+        ((call("statfs", failed=2),), (), "/srv/spool/in"),
+        ((call("statfs"),), (seen("/srv/spool/bin/x", "executed"),), "/srv/spool/in"),
+    ],
+)
+def test_a_folder_whose_free_space_is_asked_for_is_writable_as_a_whole(
+    calls: Any, extra: tuple[FileUse, ...], mount: str
+) -> None:
+    written = seen("/srv/spool/in/message", "created")
+    made = plan(files=(MEASURED, written, *extra), calls=calls)
+    assert [m.path for m in made.mounts if m.path not in PSEUDO] == [mount]
+
+
 @pytest.mark.parametrize("path", ["/tmp/a/b", "/var/tmp/x"])
 def test_temporary_folders_are_for_everybody(path: str) -> None:
     (mount,) = [m for m in plan(files=(seen(path, "created"),)).mounts if m.kind == "tmpfs"]
@@ -115,6 +135,12 @@ def test_what_lies_in_memory_is_not_in_the_root_but_its_folders_are() -> None:
     )
     assert "/run/k/pid" not in found
     assert found["/run/k"].uid == 120
+
+
+def test_what_is_only_read_in_memory_is_its_first_content() -> None:
+    found = files(seen("/run/k/pid", "created"), seen("/run/resolvconf/resolv.conf", "read"))
+    assert found["/run/resolvconf/resolv.conf"].reasons[0].startswith("read by ")
+    assert "/run/k/pid" not in found
 
 
 def test_missing_files_devices_and_kernel_files_are_not_carried() -> None:
@@ -353,44 +379,3 @@ def test_the_listen_queue_is_as_long_as_was_asked_for() -> None:
 
     assert somaxconn(128, 511, 2**32 - 1) == "511"
     assert somaxconn(2**32 - 1) == somaxconn(0) == somaxconn() == ""
-
-
-# --- the service's own account -------------------------------------------------------------------
-
-ANOTHER_USER = small_world.WORKLOAD.replace(
-    "ports = [80]",
-    'ports = [80]\nuser = "keeper"\n'
-    'folders = [{ path = "/run/keeper", user = "keeper", group = "keeper", mode = 0o2755 }]',
-)
-KEEPER = Account(name="keeper", uid=123, gid=124)
-
-
-def test_a_service_that_is_another_user_from_the_start() -> None:
-    made = plan(workload=ANOTHER_USER, accounts=(KEEPER,), groups=(Group(name="keeper", gid=124),))
-    assert (made.service.user, made.service.group) == (123, 124)
-    folder = next(file for file in made.files if file.path == "/run/keeper")
-    assert (folder.kind, folder.uid, folder.gid, folder.mode) == ("directory", 123, 124, 0o2755)
-    assert "CAP_DAC_OVERRIDE" not in {capability.name for capability in made.capabilities}
-
-
-@pytest.mark.parametrize("missing", ["accounts", "groups"])
-def test_an_account_that_the_profile_does_not_define_is_refused(missing: str) -> None:
-    known: dict[str, Any] = {"accounts": (KEEPER,), "groups": (Group(name="keeper", gid=124),)}
-    with pytest.raises(InputError, match="'keeper'"):
-        plan(workload=ANOTHER_USER, **{**known, missing: ()})
-
-
-# --- trust ---------------------------------------------------------------------------------------
-
-
-def test_what_was_only_named_is_carried_unless_only_what_was_seen_is_trusted() -> None:
-    named = FileUse(path="/etc/hosts", kind="file", origin="static", named_by=("/x: imports y",))
-    profile = small_world.profile(files=(*small_world.FILES, named))
-    found = {}
-    trusts: tuple[Trust, ...] = ("union", "observed")
-    for trust in trusts:
-        made = make_plan(profile, small_world.hardware(), small_world.components(), trust=trust)
-        assert made.trust == trust
-        found[trust] = {file.path: file for file in made.files}
-    assert found["union"].keys() - found["observed"].keys() == {"/etc/hosts"}
-    assert found["union"]["/etc/hosts"].reasons == ("static: /x: imports y",)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from onejob.model.profile import FileUse
+from onejob.model.profile import FileUse, Unfollowed, Use
 from onejob.model.syscalls import call_name
 from onejob.profiler.static import names
-from onejob.profiler.static.reach import reachable_calls
+from onejob.profiler.static.reach import reachable_calls, unfollowed_code
 from onejob.profiler.static.summary import ObjectSummary, examine, summarize
 
 LIBC = "/usr/lib/x86_64-linux-gnu/libc.so.6"
@@ -116,6 +116,43 @@ def test_what_is_kept_is_checked_when_read_back(
     for text in ("{", kept.read_text().replace(summary.sha256, "0" * 64)):
         kept.write_text(text)
         assert summarize(program, summary.sha256) == summary
+
+
+def test_what_is_left_of_an_object_is_said(tmp_path: Path) -> None:
+    text = BRANCH.replace("n > 12 ? 177 : 169L", "169L")
+    long = text.replace(
+        "return (int)r;", '__asm__ volatile (".fill 300000, 1, 0x90"); return (int)r;'
+    )
+    summary = compiled(tmp_path, long)
+    (cut,) = summary.cuts
+    assert cut == "1 functions are longer than 262144 bytes: what comes after is left"
+    assert compiled(tmp_path, text).cuts == ()
+    notes = unfollowed_code({"/x": summary})
+    assert [(note.object, note.reason) for note in notes] == [("/x", cut)]
+
+
+def test_no_name_of_a_library_is_left(tmp_path: Path) -> None:
+    names = ", ".join(f'"libx{number}.so"' for number in range(200))
+    loads = f"#include <dlfcn.h>\nconst char *const a[] = {{{names}}};"
+    summary = compiled(tmp_path, loads + "int main(int n, char **v) { return !dlopen(a[n], 1); }")
+    assert len(summary.libraries) >= 200
+
+
+def test_every_path_of_a_text_is_looked_at_and_what_is_too_long_is_said(tmp_path: Path) -> None:
+    from onejob.profiler.static.texts import named_in_texts
+
+    etc = "/etc/hosts"
+    many = tmp_path / "many.conf"
+    many.write_text("".join(f"/none/{number}\n" for number in range(500)) + f"{etc}\n")
+    use = Use(program="/x", drill="start", how="read", count=1)
+    file = FileUse(path=str(many), kind="file", uses=(use,), package="own=1", size=9000)
+    long = file.model_copy(update={"path": f"{many}.long", "size": 2**20 + 1})
+    view = names.View({f.path: f for f in (file, long)}, {}, {}, "/x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onejob.profiler.static.texts.owner_of", lambda _path: "own=1")
+        found = list(named_in_texts(view))
+    assert names.Named(etc, f"{many}: {etc}") in found
+    assert Unfollowed(object=f"{many}.long", reason=names.TOO_LONG) in found
 
 
 def test_interpreters_and_paths_in_texts_are_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from onejob.model.profile import FileUse, ReachableCall, Unfollowed
 from onejob.profiler.describe import Describer, follow
+from onejob.profiler.static.java_archives import java_archives
 from onejob.profiler.static.loaded import (
     certificates,
     converters,
@@ -20,14 +21,17 @@ from onejob.profiler.static.loaded import (
     name_services,
     time_zones,
 )
-from onejob.profiler.static.names import MAX_NAMED, Cut, Named, View, is_output
+from onejob.profiler.static.names import MAX_NAMED, Found, Named, View, is_output
+from onejob.profiler.static.node_modules import node_modules
+from onejob.profiler.static.perl_modules import perl_modules
+from onejob.profiler.static.python_modules import python_modules
 from onejob.profiler.static.reach import reachable_calls, summaries, unfollowed_code
 from onejob.profiler.static.texts import interpreters, named_in_texts
 
 _ROUNDS = 5
-_SEARCHES: tuple[Callable[[View], Iterator[Named]], ...] = (
+_SEARCHES: tuple[Callable[[View], Iterator[Found]], ...] = (
     loaded_libraries, name_services, time_zones, locales, certificates, converters, interpreters,
-    named_in_texts,
+    named_in_texts, python_modules, perl_modules, node_modules, java_archives,
 )  # fmt: skip
 
 
@@ -72,16 +76,16 @@ def _search(view: View) -> tuple[dict[str, list[str]], list[Unfollowed]]:
     found: dict[str, list[str]] = {}
     cuts: list[Unfollowed] = []
     for search in _SEARCHES:
-        names = search(view)
-        try:
-            for path, by in islice(names, MAX_NAMED):
-                found.setdefault(path, []).append(by)
-            if next(names, None) is not None:
-                title = search.__name__.replace("_", " ")
-                why = f"more than {MAX_NAMED} {title}: the rest is left"
-                cuts.append(Unfollowed(object=view.program, reason=why))
-        except Cut as cut:
-            cuts.append(cut.note)
+        results = search(view)
+        for result in islice(results, MAX_NAMED):
+            if isinstance(result, Named):
+                found.setdefault(result.path, []).append(result.by)
+            else:
+                cuts.append(result)
+        if next(results, None) is not None:
+            title = search.__name__.replace("_", " ")
+            why = f"more than {MAX_NAMED} {title}: the rest is left"
+            cuts.append(Unfollowed(object=view.program, reason=why))
     return found, cuts
 
 

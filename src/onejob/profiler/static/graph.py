@@ -9,10 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from onejob.profiler.static.sites import Code, Sites
+from onejob.profiler.static.sites import MAX_TABLE, Code, Sites
 from onejob.profiler.static.trace import Instruction
 
-_MAX_TABLE = 64  # pointers of one table
 _MAX_DEPTH = 3  # data that points to data that points to functions
 
 
@@ -83,9 +82,12 @@ class _Tables:
     def _in_table(self, address: int, depth: int) -> Iterator[int]:
         first = bisect_left(self._places, address)
         after = bisect_right(self.limits, address)
-        end = self.limits[after] if after < len(self.limits) else address + 8 * _MAX_TABLE
-        for place in self._places[first : first + _MAX_TABLE]:
-            if place >= max(end, address + 8):
+        end = self.limits[after] if after < len(self.limits) else address + 8 * MAX_TABLE
+        last = max(end, address + 8)
+        if any(place < last for place in self._places[first + MAX_TABLE :][:1]):
+            self._code.long_tables.add(address)
+        for place in self._places[first : first + MAX_TABLE]:
+            if place >= last:
                 break
             if depth < _MAX_DEPTH:
                 yield from self.functions(self._code.image.pointers[place], depth + 1)

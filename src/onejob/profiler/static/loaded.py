@@ -5,8 +5,9 @@ import os
 import re
 from collections.abc import Iterator
 
+from onejob.model.profile import Unfollowed
 from onejob.profiler.elf import find_library
-from onejob.profiler.static.names import Cut, Named, View, existing, read_text
+from onejob.profiler.static.names import Found, Named, View, existing, read_text
 
 SWITCH = "/etc/nsswitch.conf"
 _ACCOUNTS = {"getpwnam", "getpwuid", "getpwnam_r", "getpwuid_r", "getpwent", "initgroups",
@@ -21,6 +22,7 @@ _DATABASES = (
     ({"services"}, _SERVICES, (SWITCH, "/etc/services")),
 )
 _TIME = {"localtime", "localtime_r", "tzset", "mktime", "strftime", "timelocal"}
+LOCALES = "/usr/lib/locale"
 _ZONES = "/usr/share/zoneinfo"
 _VERIFY = {"SSL_CTX_set_default_verify_paths", "SSL_CTX_set_default_verify_file",
            "SSL_CTX_set_default_verify_dir", "X509_STORE_set_default_paths"}  # fmt: skip
@@ -85,8 +87,8 @@ def locales(view: View) -> Iterator[Named]:
         if name in ("", "C", "POSIX", "C.utf8") or "/" in name or not view.importers({"setlocale"}):
             continue
         by = f"environment: {variable}={value}"
-        yield from existing(by, "/usr/lib/locale/locale-archive")
-        for path in sorted(glob.glob(f"/usr/lib/locale/{glob.escape(name)}/**", recursive=True)):
+        yield from existing(by, f"{LOCALES}/locale-archive")
+        for path in sorted(glob.glob(f"{LOCALES}/{glob.escape(name)}/**", recursive=True)):
             yield Named(path, by)
 
 
@@ -102,9 +104,10 @@ def certificates(view: View) -> Iterator[Named]:
         yield from existing(f"{user}: imports {function}", _BUNDLE)
 
 
-def converters(view: View) -> Iterator[Named]:
+def converters(view: View) -> Iterator[Found]:
     """iconv's table of converters; the converters themselves are loaded by names of run time."""
     for user, function in sorted(view.importers({"iconv_open"}).items())[:1]:
         by = f"{user}: imports {function}"
         yield from existing(by, f"{_GCONV}/gconv-modules.cache", f"{_GCONV}/gconv-modules")
-        raise Cut(user, f"iconv's converters in {_GCONV} are not named: include those it needs")
+        why = f"iconv's converters in {_GCONV} are not named: include those it needs"
+        yield Unfollowed(object=user, reason=why)

@@ -1,6 +1,7 @@
 """What the searches for names share: what they look at, what they find, and their limits."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,12 +12,17 @@ from onejob.model.profile import FileUse, Unfollowed
 from onejob.profiler.static.summary import ObjectSummary
 
 MAX_TEXT_BYTES = 1024 * 1024
-MAX_NAMED = 2000  # paths by one kind of search
+TOO_LONG = "longer than 1 MiB: names in it were not looked for"
+MAX_NAMED = 20_000  # paths by one kind of search
 # What lies there is made anew on each system, or is the kernel's; nobody's content belongs there.
 OUTPUTS = (
     "/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/log", "/var/run", "/var/spool",
     "/var/tmp",
 )  # fmt: skip
+
+# Who may log in, and with which shell: nothing that a service opens.
+ACCOUNT_FILES = {"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/shells"}
+_COMMENT = re.compile(r"(?m)(^|\s)[#;].*$")
 
 
 class Named(NamedTuple):
@@ -24,6 +30,10 @@ class Named(NamedTuple):
 
     path: str
     by: str
+
+
+# What a search yields: a path, or what it leaves and why.
+Found = Named | Unfollowed
 
 
 class View(NamedTuple):
@@ -51,14 +61,6 @@ class View(NamedTuple):
                 yield file
 
 
-class Cut(Exception):
-    """A search was ended early; what it has found stands. The text says what was left."""
-
-    def __init__(self, place: str, why: str) -> None:
-        super().__init__(why)
-        self.note = Unfollowed(object=place, reason=why)
-
-
 def read_head(path: str, size: int = MAX_TEXT_BYTES) -> bytes:
     """Up to `size` bytes of a regular file; none where it cannot be read or is larger."""
     with suppress(OSError):
@@ -76,6 +78,11 @@ def read_text(path: str) -> str:
     with suppress(UnicodeDecodeError):
         return "" if b"\0" in data else data.decode()
     return ""
+
+
+def without_comments(text: str) -> str:
+    """A configuration text without what follows ``#`` or ``;``."""
+    return _COMMENT.sub("", text)
 
 
 def is_output(path: str) -> bool:

@@ -72,6 +72,7 @@ def unfollowed_code(objects: Mapping[str, ObjectSummary]) -> tuple[Unfollowed, .
     for path, summary in sorted(objects.items()):
         if summary.note and summary.note != "no ELF file":
             notes.append(Unfollowed(object=path, reason=f"its code was not read: {summary.note}"))
+        notes += [Unfollowed(object=path, reason=cut) for cut in summary.cuts]
         if summary.unknown:
             reason = f"{summary.unknown} system calls whose number is computed"
             notes.append(Unfollowed(object=path, reason=reason))

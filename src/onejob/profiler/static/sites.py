@@ -21,6 +21,7 @@ GENERIC = "syscall"  # syscall(3): the number is its first argument
 _GENERIC_REGISTER = "rdi"
 _MAX_FUNCTION_BYTES = 256 * 1024
 _MAX_WRAPPERS = 64
+MAX_TABLE = 64  # pointers of one table
 _RESTORER = b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05"  # mov rax, __NR_rt_sigreturn; syscall
 # Where functions seem longer than this on average, their beginnings are not known.
 _LIKELY_FUNCTION_BYTES = 8192
@@ -51,6 +52,8 @@ class Code:
 
     def __init__(self, image: ElfImage) -> None:
         self.image = image
+        self.long_functions: set[int] = set()  # of those that were decoded
+        self.long_tables: set[int] = set()
         self.function = lru_cache(maxsize=256)(self._function)
 
     @cached_property
@@ -80,9 +83,19 @@ class Code:
         # code that ends a signal handler begins one byte before that code.
         if section.data.startswith(_RESTORER, start + 1 - section.address):
             start += 1
-        end = min(section.end, start + _MAX_FUNCTION_BYTES)
-        end = min(end, self.starts[after]) if after < len(self.starts) else end
+        whole = min(section.end, self.starts[after]) if after < len(self.starts) else section.end
+        end = min(whole, start + _MAX_FUNCTION_BYTES)
+        if end < whole:
+            self.long_functions.add(start)
         return decode(section.data[start - section.address : end - section.address], start)
+
+    def cuts(self) -> tuple[str, ...]:
+        """What was left, of what was looked at."""
+        functions, tables = len(self.long_functions), len(self.long_tables)
+        functions_why = f"{functions} functions are longer than {_MAX_FUNCTION_BYTES} bytes"
+        tables_why = f"{tables} tables have more than {MAX_TABLE} functions"
+        kept = ((functions, functions_why), (tables, tables_why))
+        return tuple(f"{why}: what comes after is left" for count, why in kept if count)
 
     @cached_property
     def branches(self) -> dict[int, list[int]]:

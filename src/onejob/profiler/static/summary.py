@@ -20,10 +20,9 @@ from onejob.profiler.static.elf_image import ElfImage, NotElf, read_elf
 from onejob.profiler.static.graph import build_graph
 from onejob.profiler.static.sites import GENERIC, Code, Sites, find_sites
 
-_FORMAT = 1  # raised when the analysis finds other things
+_FORMAT = 2  # raised when the analysis finds other things
 _LOADERS = {"dlopen", "dlmopen", "__libc_dlopen_mode"}
 _LIBRARY = re.compile(rb"(?<![^\0])(/?[A-Za-z0-9_][\w./+-]{0,250}\.so(?:\.[0-9]+)*)\0")
-_MAX_LIBRARIES = 64
 Number = Annotated[int, Field(ge=0, lt=2**64)]
 CallNumber = Annotated[int, Field(ge=0, lt=1024)]
 
@@ -44,11 +43,15 @@ class FunctionReach(Noun):
 
 
 class ObjectSummary(Noun):
-    """An object's own calls, imports and names; for the C library also each function's."""
+    """An object's own calls, imports and names; for the C library also each function's.
+
+    `cuts` say what of its code was left.
+    """
 
     format: Literal[1] = 1
     sha256: str
     note: str = ""
+    cuts: tuple[str, ...] = ()
     calls: tuple[FoundCall, ...] = ()
     unknown: Number = 0
     imports: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ def examine(path: str, sha256: str) -> ObjectSummary:
         libraries=_libraries(image),
         exports=exports,
         functions=functions,
+        cuts=code.cuts(),
     )
 
 
@@ -116,7 +120,7 @@ def _libraries(image: ElfImage) -> tuple[str, ...]:
     if not _LOADERS & {*image.imports, *image.exports}:
         return ()
     found = {m[1].decode() for data in image.constants for m in _LIBRARY.finditer(data)}
-    return tuple(sorted(found))[:_MAX_LIBRARIES]
+    return tuple(sorted(found))
 
 
 def _functions(

@@ -7,16 +7,24 @@ import re
 from collections.abc import Iterator
 
 from onejob.model.paths import is_below
-from onejob.model.profile import FileUse
+from onejob.model.profile import FileUse, Unfollowed
 from onejob.profiler.packages import owner_of
-from onejob.profiler.static.names import Named, View, existing, is_output, read_head, read_text
+from onejob.profiler.static.names import (
+    ACCOUNT_FILES,
+    MAX_TEXT_BYTES,
+    TOO_LONG,
+    Found,
+    Named,
+    View,
+    existing,
+    is_output,
+    read_head,
+    read_text,
+    without_comments,
+)
 
-# Who may log in, and with which shell: nothing that a service opens.
-_ACCOUNT_FILES = {"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/shells"}
 _PATH = re.compile(r"""(?<![\w/.:~$}*-])/[\w.@+*?\[\]{},-][\w.@+*?\[\]{},/-]*""")
-_COMMENT = re.compile(r"(?m)(^|\s)[#;].*$")
-_MAX_PER_FILE = 64
-_MAX_GLOB = 64
+_MAX_GLOB = 1000
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -42,19 +50,21 @@ def _interpreter(path: str) -> Iterator[Named]:
                 return
 
 
-def named_in_texts(view: View) -> Iterator[Named]:
+def named_in_texts(view: View) -> Iterator[Found]:
     """Absolute paths, patterns too, that exist; folders as such, not what lies in them."""
     own = owner_of(view.program)
     for path, file in sorted(view.files.items()):
         if _is_configuration(file, own):
-            text = _COMMENT.sub("", read_text(path))
+            if file.size > MAX_TEXT_BYTES:
+                yield Unfollowed(object=path, reason=TOO_LONG)
+            text = without_comments(read_text(path))
             found = dict.fromkeys(match[0].rstrip(".,") for match in _PATH.finditer(text))
-            for name in list(found)[:_MAX_PER_FILE]:
+            for name in found:
                 yield from _expand(path, name)
 
 
 def _is_configuration(file: FileUse, own: str) -> bool:
-    if file.kind != "file" or file.path in _ACCOUNT_FILES or file.mode & 0o111:
+    if file.kind != "file" or file.path in ACCOUNT_FILES or file.mode & 0o111:
         return False
     read = any(use.how == "read" for use in file.uses)
     below_etc = is_below(file.path, "/etc")
@@ -63,11 +73,14 @@ def _is_configuration(file: FileUse, own: str) -> bool:
     )
 
 
-def _expand(where: str, name: str) -> Iterator[Named]:
+def _expand(where: str, name: str) -> Iterator[Found]:
     """What is at `name`, which may be a pattern as in ``include /etc/x/*.conf``."""
     if is_output(name) or name in ("/", where):
         return
-    paths = sorted(glob.iglob(name))[:_MAX_GLOB] if glob.has_magic(name) else [name]
-    for path in paths:
+    paths = sorted(glob.iglob(name)) if glob.has_magic(name) else [name]
+    if len(paths) > _MAX_GLOB:
+        why = f"{name} fits {len(paths)} paths: all but the first {_MAX_GLOB} are left"
+        yield Unfollowed(object=where, reason=why)
+    for path in paths[:_MAX_GLOB]:
         if not is_output(os.path.realpath(path)) and os.path.realpath(path) != "/":
             yield from existing(f"{where}: {name}", path)
