@@ -22,7 +22,7 @@ from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.describe import describe_accounts, describe_recording
 from onejob.profiler.facts import Facts
 from onejob.profiler.packages import closure_of
-from onejob.profiler.recording import Recording, ways_of
+from onejob.profiler.recording import UNKNOWN_ERROR, Recording, ways_of
 from onejob.profiler.static.complete import complete
 from onejob.profiler.subject import Subject
 from onejob.profiler.unrecorded import unrecorded_memory
@@ -103,7 +103,7 @@ def _calls(recording: Recording, facts: Facts) -> tuple[CallUse, ...]:
             phase=phase_of(recording.drills[seen.drill]),
             count=seen.count,
             failed=sum(seen.errors.values()),
-            errors=tuple(sorted(int(number) for number in seen.errors)),
+            errors=tuple(sorted(int(number) for number in seen.errors if number != UNKNOWN_ERROR)),
         )
         for seen in recording.calls
     ]
