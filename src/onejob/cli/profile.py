@@ -1,4 +1,4 @@
-"""``onejob profile``: a Workload, or a service that runs already, -> Profile."""
+"""``onejob profile``: a Workload, a running service, or what another tool wrote -> Profile."""
 
 import re
 import signal
@@ -19,12 +19,30 @@ from onejob.model.profile_xml import write_profile
 from onejob.model.workload import load_workload, workload_text
 from onejob.profiler.attach import attach_profile
 from onejob.profiler.enough import DEFAULT_MAX_ROUNDS, Patience
-from onejob.profiler.imports import agent
+from onejob.profiler.imports.importing import import_profile
 from onejob.profiler.profile import take_profile
 from onejob.profiler.running import Running, by_cgroup, by_container, by_pid, by_unit
 from onejob.report.overview import notes
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_HOW = "--workload, --pid, --unit, --cgroup, --container or --from"
+
+_Workload = Annotated[Path | None, typer.Option("--workload", "-w", help="The workload file.")]
+_Pid = Annotated[int | None, typer.Option(help="A process that runs, with its descendants.")]
+_Unit = Annotated[str | None, typer.Option(help="A unit of systemd that runs.")]
+_Cgroup = Annotated[str | None, typer.Option(help="All processes of a cgroup and below.")]
+_Container = Annotated[str | None, typer.Option(help="A runc, podman or docker container, by id.")]
+_Sources = Annotated[
+    list[Path] | None,
+    typer.Option("--from", metavar="FILE", help="What another tool, or the agent, wrote."),
+]
+_Program = Annotated[
+    str, typer.Option(help="With --from: the main program's path, where FILE lacks it.")
+]
+_For = Annotated[
+    str | None, typer.Option("--for", help="How long to watch: 30s, 5m. Else until Ctrl-C.")
+]
+_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Default: NAME.profile.xml")]
 _QuietRounds = Annotated[
     int,
     typer.Option(min=0, max=100, help="Repeat the drills until so many rounds bring nothing new."),
@@ -32,32 +50,18 @@ _QuietRounds = Annotated[
 _MostRounds = Annotated[
     int, typer.Option(min=1, max=1000, help="With --until-stable: at most so many rounds.")
 ]
-_HOW = "--workload, --pid, --unit, --cgroup, --container or --from"
 
 
 def profile(
-    workload: Annotated[
-        Path | None, typer.Option("--workload", "-w", help="The workload file.")
-    ] = None,
-    pid: Annotated[
-        int | None, typer.Option("--pid", help="A process that runs, with its descendants.")
-    ] = None,
-    unit: Annotated[str | None, typer.Option("--unit", help="A unit of systemd that runs.")] = None,
-    cgroup: Annotated[
-        str | None, typer.Option("--cgroup", help="All processes of a cgroup and below.")
-    ] = None,
-    container: Annotated[
-        str | None, typer.Option("--container", help="A runc, podman or docker container, by id.")
-    ] = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="A recording of the agent, onejob-probe.")
-    ] = None,
-    lasting: Annotated[
-        str | None, typer.Option("--for", help="How long to watch: 30s, 5m. Else until Ctrl-C.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: NAME.profile.xml")
-    ] = None,
+    workload: _Workload = None,
+    pid: _Pid = None,
+    unit: _Unit = None,
+    cgroup: _Cgroup = None,
+    container: _Container = None,
+    sources: _Sources = None,
+    program: _Program = "",
+    lasting: _For = None,
+    output: _Output = None,
     until_stable: _QuietRounds = 0,
     max_rounds: _MostRounds = DEFAULT_MAX_ROUNDS,
 ) -> None:
@@ -67,18 +71,26 @@ def profile(
     view of this machine: what it writes, renames or removes here is gone
     afterwards. What runs already is watched, and left alone.
 
+    With --from, what another tool saw becomes a profile that says what it
+    lacks: recordings of onejob-probe, logs of strace (those of -ff by --from
+    for each, their folder, or their common beginning), texts of perf trace,
+    OCI seccomp profiles.
+
     \b
     Examples:
       onejob profile --workload services/nginx/workload.toml
       onejob profile -w my.toml --until-stable 2
       onejob profile --unit nginx.service --for 5m -o live.xml
-      onejob profile --from recording.json
+      onejob profile --from strace.log
+      onejob profile --from seccomp.json --program /usr/sbin/nginx
     """
     running = (pid, unit, cgroup, container)
-    if sum(value is not None for value in (workload, source, *running)) != 1:
+    if sum(value is not None for value in (workload, sources, *running)) != 1:
         raise typer.BadParameter(f"give one of {_HOW}")
-    if lasting is not None and (workload or source):
+    if lasting is not None and (workload or sources):
         raise typer.BadParameter("--for is for a service that runs already")
+    if program and not sources:
+        raise typer.BadParameter("--program goes with --from: others say their program themselves")
     if until_stable and not workload:
         raise typer.BadParameter("--until-stable is for a service with a workload")
     seconds = None if lasting is None else _seconds(lasting)
@@ -86,8 +98,8 @@ def profile(
         if workload:
             patience = Patience(until_stable, max_rounds if until_stable else 1)
             taken = _take(workload, output, patience, shown)
-        elif source:
-            taken = agent.read(source)
+        elif sources:
+            taken = import_profile(sources, program)
         else:
             with _interrupt() as stop:
                 taken = attach_profile(_find(*running), seconds, stop, shown)
@@ -155,7 +167,7 @@ def _print_summary(taken: Profile) -> None:
         f"{taken.events_lost} events lost"
     )
     for note in notes(taken):
-        out.print(note, markup=False, soft_wrap=True)
+        out.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _print_next(taken: Profile, target: Path) -> None:

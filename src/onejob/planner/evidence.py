@@ -60,12 +60,14 @@ class Evidence:
         return tuple(sorted(self._calls))
 
     def call_reason(self, name: str) -> str:
-        """Who made the call, how often and in which drills; empty where nobody did."""
+        """Who made the call, how often and in which drills; empty where nobody did or may."""
         uses = self._calls.get(name, [])
         if not uses:
             return ""
         total = sum(use.count for use in uses)
         programs = ", ".join(sorted({use.program for use in uses}))
+        if not total:
+            return f"allowed by the user for {programs}, and never counted"
         return f"made {total} times by {programs} in {_joined(use.drill for use in uses)}"
 
     def succeeded(self, name: str) -> bool:

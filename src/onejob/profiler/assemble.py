@@ -22,7 +22,7 @@ from onejob.profiler.describe import describe_recording
 from onejob.profiler.facts import Facts
 from onejob.profiler.novelty import drill_runs, phase_of
 from onejob.profiler.packages import closure_of
-from onejob.profiler.recording import HostSeen, Recording
+from onejob.profiler.recording import UNKNOWN_ERROR, HostSeen, Recording
 from onejob.profiler.rounds import fold_rounds
 from onejob.profiler.static.complete import complete
 from onejob.profiler.subject import Subject
@@ -104,7 +104,7 @@ def _calls(recording: Recording, facts: Facts) -> tuple[CallUse, ...]:
             phase=phase_of(recording.drills[seen.drill]),
             count=seen.count,
             failed=sum(seen.errors.values()),
-            errors=tuple(sorted(int(number) for number in seen.errors)),
+            errors=tuple(sorted(int(number) for number in seen.errors if number != UNKNOWN_ERROR)),
         )
         for seen in recording.calls
     ]

@@ -18,6 +18,7 @@ from onejob.model.syscalls import call_name
 # No run makes more of anything; sums of such numbers still fit into what a profile can count.
 Number = Annotated[int, Field(ge=0, lt=2**48)]
 Errno = Annotated[str, Field(pattern="^[0-9]{1,4}$")]
+UNKNOWN_ERROR = "0"  # of failures that were only counted
 Role = Literal["path", "from", "to", "exec", "map", "bind", "connect"]
 
 _OPENS = {"open", "openat", "openat2", "creat"}
@@ -194,7 +195,7 @@ class Recording(Noun):
     """Everything that the probe saw of one run."""
 
     format: Literal[2]
-    backend: Literal["ebpf", "ptrace"]
+    backend: Literal["ebpf", "ptrace", "import"]
     drills: tuple[str, ...]
     lost: dict[str, Number]
     programs: tuple[ProgramSeen, ...]

@@ -6,6 +6,7 @@ has what the agent says, and tells of it.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,11 @@ from onejob.profiler.subject import Subject
 _UNRECORDED = "the agent records no memory"
 _MADE = {"created", "renamed-to", "removed"}
 _SHOWN = 8
+
+
+def is_recording(head: bytes) -> bool:
+    """Whether a file that begins so can be a recording: its first key says its format."""
+    return bool(re.match(rb'\s*\{\s*"format"\s*:', head))
 
 
 def read(path: Path) -> Profile:
