@@ -1,10 +1,11 @@
-"""The container around process 1 that its tests share."""
+"""What the tests of the native parts share."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from init_container import Container, compile_job
+from recorder_driver import Recorder
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,11 @@ def container(tmp_path: Path, job: Path) -> Iterator[Container]:
     container = Container(tmp_path, job)
     yield container
     container.clean()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    # The folders above are closed to other users; a child that drops its rights must get through.
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    return Recorder(tmp_path / "recordings")

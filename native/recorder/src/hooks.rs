@@ -1,20 +1,21 @@
-//! The entry points that replace the C library's: malloc(3), posix_memalign(3),
-//! malloc_usable_size(3). C++ new and delete come here through malloc and free.
+//! The entry points that replace the C library's: malloc(3), posix_memalign(3).
 //!
-//! valloc, pvalloc and aligned_alloc all use the real memalign, so that a block never comes from
-//! another allocator than the one that frees it (jemalloc, for one, has no pvalloc).
+//! Each block is made by the very function that would have been called without the recorder. What
+//! asks for less than 16 bytes gets 16, so that no two blocks share a place in the ledger; sizes
+//! that are given to free are therefore not passed on.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
 use crate::boot;
-use crate::mode::{self, Mode, mode};
+use crate::counting::{self, Origin};
+use crate::layout::File;
+use crate::ledger;
+use crate::mode::{Mode, mode};
 use crate::real;
 use crate::sys;
-use crate::table::Table;
-use crate::tag::{self, TAIL, Tagged};
 
-type Block = *mut c_void;
+pub type Block = *mut c_void;
 
 /// # Safety
 /// As malloc(3).
@@ -23,7 +24,7 @@ pub unsafe extern "C" fn malloc(size: usize) -> Block {
     // SAFETY: the real allocator is resolved in the modes that call it; a fresh block is adopted.
     unsafe {
         match mode() {
-            Mode::Recording(table) => adopt(table, real::malloc(with_tail(size)), size),
+            Mode::Recording(file) => adopt(file, real::malloc(room(size)), size, Origin::Fresh),
             Mode::Passing => real::malloc(size),
             Mode::Booting => boot::allocate(size, boot::ALIGNMENT),
         }
@@ -40,7 +41,9 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> Block {
     // SAFETY: as in malloc; the boot arena is zeroed and never reused.
     unsafe {
         match mode() {
-            Mode::Recording(table) => adopt(table, real::calloc(1, with_tail(total)), total),
+            Mode::Recording(file) => {
+                adopt(file, real::calloc(1, room(total)), total, Origin::Fresh)
+            }
             Mode::Passing => real::calloc(count, size),
             Mode::Booting => boot::allocate(total, boot::ALIGNMENT),
         }
@@ -57,8 +60,8 @@ pub unsafe extern "C" fn free(block: Block) {
     // SAFETY: the caller gives up a block of the real allocator.
     unsafe {
         match mode() {
-            Mode::Recording(table) => {
-                forget(table, block);
+            Mode::Recording(file) => {
+                counting::forget(file, block);
                 real::free(block);
             }
             Mode::Passing => real::free(block),
@@ -80,7 +83,7 @@ pub unsafe extern "C" fn realloc(block: Block, size: usize) -> Block {
             return move_from_boot(block, size);
         }
         match mode() {
-            Mode::Recording(table) => resize(table, block, size),
+            Mode::Recording(file) => resize(file, block, size),
             Mode::Passing => real::realloc(block, size),
             Mode::Booting => out_of_memory(),
         }
@@ -102,35 +105,66 @@ pub unsafe extern "C" fn reallocarray(block: Block, count: usize, size: usize) -
 /// As memalign(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memalign(alignment: usize, size: usize) -> Block {
-    // SAFETY: as aligned.
-    unsafe { aligned(alignment, size, size) }
+    // SAFETY: as in malloc.
+    unsafe {
+        match mode() {
+            Mode::Recording(file) => adopt(
+                file,
+                real::memalign(alignment, room(size)),
+                size,
+                Origin::Aligned,
+            ),
+            Mode::Passing => real::memalign(alignment, size),
+            Mode::Booting => boot::allocate(size, alignment),
+        }
+    }
 }
 
 /// # Safety
 /// As aligned_alloc(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> Block {
-    // SAFETY: as aligned.
-    unsafe { aligned(alignment, size, size) }
+    // SAFETY: as in malloc.
+    unsafe {
+        match mode() {
+            // Some refuse a size that is no multiple of the alignment: 16 is one where 8 was.
+            Mode::Recording(file) => adopt(
+                file,
+                real::aligned_alloc(alignment, room(size)),
+                size,
+                Origin::Aligned,
+            ),
+            Mode::Passing => real::aligned_alloc(alignment, size),
+            Mode::Booting => boot::allocate(size, alignment),
+        }
+    }
 }
 
 /// # Safety
 /// As valloc(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn valloc(size: usize) -> Block {
-    // SAFETY: as aligned.
-    unsafe { aligned(sys::page_size(), size, size) }
+    // SAFETY: as in malloc.
+    unsafe {
+        match mode() {
+            Mode::Recording(file) => adopt(file, real::valloc(size), size, Origin::Aligned),
+            Mode::Passing => real::valloc(size),
+            Mode::Booting => boot::allocate(size, sys::PAGE_SIZE),
+        }
+    }
 }
 
 /// # Safety
 /// As pvalloc(3): the service may use whole pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pvalloc(size: usize) -> Block {
-    let page = sys::page_size();
-    match size.checked_next_multiple_of(page) {
-        // SAFETY: as aligned.
-        Some(pages) => unsafe { aligned(page, pages, size) },
-        None => out_of_memory(),
+    // SAFETY: as in malloc.
+    unsafe {
+        match mode() {
+            Mode::Recording(file) => adopt(file, real::pvalloc(size), size, Origin::Aligned),
+            Mode::Passing => real::pvalloc(size),
+            Mode::Booting => out_of_memory(),
+        }
     }
 }
 
@@ -145,10 +179,10 @@ pub unsafe extern "C" fn posix_memalign(
     // SAFETY: the caller vouches for the result's place; it is set whenever the status is 0.
     unsafe {
         match mode() {
-            Mode::Recording(table) => {
-                let status = real::posix_memalign(result, alignment, with_tail(size));
+            Mode::Recording(file) => {
+                let status = real::posix_memalign(result, alignment, room(size));
                 if status == 0 {
-                    adopt(table, *result, size);
+                    adopt(file, *result, size, Origin::Aligned);
                 }
                 status
             }
@@ -158,27 +192,7 @@ pub unsafe extern "C" fn posix_memalign(
     }
 }
 
-/// # Safety
-/// As malloc_usable_size(3).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn malloc_usable_size(block: Block) -> usize {
-    if block.is_null() {
-        return 0;
-    }
-    if boot::owns(block) {
-        return boot::size_of(block);
-    }
-    // SAFETY: the caller vouches for the block.
-    unsafe {
-        match mode() {
-            Mode::Recording(_) => real::malloc_usable_size(block) - tail_of(block),
-            Mode::Passing => real::malloc_usable_size(block),
-            Mode::Booting => 0,
-        }
-    }
-}
-
-/// C23's free with the size; jemalloc's, too, must not see a size that is 8 bytes short.
+/// C23's free with the size.
 ///
 /// # Safety
 /// As free(3).
@@ -204,89 +218,32 @@ pub unsafe extern "C" fn sdallocx(block: Block, _size: usize, _flags: c_int) {
     unsafe { free(block) }
 }
 
-/// An aligned block with room for `room` bytes, counted as one of `size`.
-///
-/// # Safety
-/// As memalign(3).
-unsafe fn aligned(alignment: usize, room: usize, size: usize) -> Block {
-    // SAFETY: as in malloc.
-    unsafe {
-        match mode() {
-            Mode::Recording(table) => {
-                adopt(table, real::memalign(alignment, with_tail(room)), size)
-            }
-            Mode::Passing => real::memalign(alignment, room),
-            Mode::Booting => boot::allocate(room, alignment),
-        }
-    }
-}
-
-/// Tags and counts a fresh block, or hands on the failure.
-///
-/// # Safety
-/// `block` is null or a new block of the real allocator with TAIL bytes more than asked for.
+/// Counts a fresh block, or hands on the failure.
 #[inline(always)]
-unsafe fn adopt(table: &Table, block: Block, size: usize) -> Block {
-    // SAFETY: the caller vouches for the block.
-    if !block.is_null() && unsafe { tag::write(block, size) } {
-        table.count_allocation(size, mode::is_alone());
+fn adopt(file: &File, block: Block, size: usize, origin: Origin) -> Block {
+    if !block.is_null() {
+        counting::begin(file, block, size, origin);
     }
     block
 }
 
-/// Counts the end of a block that is about to be freed.
-///
 /// # Safety
 /// `block` is a live block of the real allocator.
-#[inline(always)]
-unsafe fn forget(table: &Table, block: Block) {
+unsafe fn resize(file: &File, block: Block, size: usize) -> Block {
+    // It leaves the ledger first, as the real allocator may give its place to another thread.
+    let old = ledger::take(block);
+    // Size 0 goes on unchanged: whether it frees is the real allocator's decision.
+    let wanted = if size == 0 { 0 } else { room(size) };
     // SAFETY: the caller vouches for the block.
-    match unsafe { tag::read(block) } {
-        Some(tagged) => {
-            tagged.clear();
-            table.count_free(tagged.size, mode::is_alone());
-        }
-        None => table.count_untagged(),
-    }
-}
-
-/// # Safety
-/// `block` is a live block of the real allocator.
-unsafe fn resize(table: &Table, block: Block, size: usize) -> Block {
-    // SAFETY: the caller vouches for the block. Its tag is cleared first, as the real allocator may
-    // give it back.
-    let (old, new) = unsafe {
-        let old = tag::read(block);
-        if let Some(old) = &old {
-            old.clear();
-        }
-        // Size 0 goes on unchanged: whether it frees is the real allocator's decision.
-        let wanted = if size == 0 { 0 } else { with_tail(size) };
-        (old, real::realloc(block, wanted))
-    };
+    let new = unsafe { real::realloc(block, wanted) };
     if new.is_null() && size != 0 {
-        if let Some(old) = old {
-            old.restore(block);
+        if let Some(entry) = old {
+            ledger::write(block, entry);
         }
         return new;
     }
-    // SAFETY: a block that came back is new, with room for the tag.
-    let tagged = !new.is_null() && unsafe { tag::write(new, size) };
-    count_resize(table, old, tagged.then_some(size));
+    counting::resize(file, old, new, size);
     new
-}
-
-/// Counts a realloc as the end of the old block and the start of the new one.
-fn count_resize(table: &Table, old: Option<Tagged>, new: Option<usize>) {
-    let alone = mode::is_alone();
-    match old {
-        Some(old) if new == Some(old.size) => return table.count_same_size(old.size, alone),
-        Some(old) => table.count_free(old.size, alone),
-        None => table.count_untagged(),
-    }
-    if let Some(size) = new {
-        table.count_allocation(size, alone);
-    }
 }
 
 /// # Safety
@@ -303,22 +260,10 @@ unsafe fn move_from_boot(block: Block, size: usize) -> Block {
     }
 }
 
-/// Bytes at the end of a block that the service may not use.
-///
-/// # Safety
-/// `block` is a live block of the real allocator.
-unsafe fn tail_of(block: Block) -> usize {
-    // SAFETY: the caller vouches for the block.
-    match unsafe { tag::read(block) } {
-        Some(_) => TAIL,
-        None => 0,
-    }
-}
-
-/// What to ask the real allocator for; it refuses sizes near the end of the address space itself.
+/// What to ask the real allocator for: see above, and GRANULE_BITS in ledger.rs.
 #[inline(always)]
-fn with_tail(size: usize) -> usize {
-    size.saturating_add(TAIL)
+fn room(size: usize) -> usize {
+    size.max(16)
 }
 
 fn out_of_memory() -> Block {

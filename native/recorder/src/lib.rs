@@ -1,27 +1,32 @@
 //! LD_PRELOAD malloc recorder: counts blocks alive, per requested size, in a shared file mapping.
 //!
 //! Vocabulary: a *block* is what malloc returned; its *requested size* is what the service asked
-//! for; its *tail* is the 8 bytes behind, which hold the tag (`tag.rs`). A *table* (`table.rs`) has
-//! one slot per requested size. A *recording* (`recording.rs`) is the file that a table lives in,
-//! one per process image. `hooks.rs` has the entry points that replace those of the C library.
+//! for, and has a *number* (`sizes.rs`). The *ledger* (`ledger.rs`) knows the live blocks by their
+//! address. A *recording* (`recording.rs`, `layout.rs`) is the file that is counted in, one per
+//! process image, with a *table* of counters per thread (`thread.rs`). `hooks.rs` and `cxx.rs` have
+//! the entry points that replace those of the C and C++ libraries; `counting.rs` is what they do.
 //!
 //! Rules: nothing here allocates, panics, locks or keeps a descriptor; where recording is not
 //! possible the service runs on, unrecorded.
 #![no_std]
 
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("the recorder is for 64-bit Linux");
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the recorder is for Linux on x86-64");
 
+mod alive;
 mod boot;
-mod glibc;
+mod counting;
+mod cxx;
 mod hooks;
+mod layout;
+mod ledger;
 mod mode;
 mod real;
 mod recording;
+mod sizes;
 mod sys;
-mod table;
-mod tag;
 mod text;
+mod thread;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -47,30 +47,15 @@ entry_points! {
     realloc(block: Block, size: usize) -> Block;
     free(block: Block);
     memalign(alignment: usize, size: usize) -> Block;
+    aligned_alloc(alignment: usize, size: usize) -> Block;
     posix_memalign(result: *mut Block, alignment: usize, size: usize) -> c_int;
-    malloc_usable_size(block: Block) -> usize;
+    valloc(size: usize) -> Block;
+    pvalloc(size: usize) -> Block;
 }
 
-/// Whether the entry points that share blocks come from one allocator. A tag cannot be placed with
-/// the malloc_usable_size of another one.
-pub fn is_consistent() -> bool {
-    let base = base_of(address::malloc.load(Relaxed));
-    let others = [
-        &address::calloc,
-        &address::realloc,
-        &address::free,
-        &address::malloc_usable_size,
-    ];
-    !base.is_null()
-        && others
-            .iter()
-            .all(|entry| base_of(entry.load(Relaxed)) == base)
-}
-
-/// Whether the allocator is the one inside glibc itself.
-pub fn is_glibc() -> bool {
-    let libc = find("gnu_get_libc_version\0");
-    !libc.is_null() && base_of(libc) == base_of(address::malloc.load(Relaxed))
+/// Whether an entry point belongs to the object that has the real malloc.
+pub fn is_allocators(entry: *const c_void) -> bool {
+    base_of(entry) == base_of(address::malloc.load(Relaxed))
 }
 
 /// glibc's `__libc_single_threaded` (sys/single_threaded.h), or null where there is none.
@@ -79,7 +64,8 @@ pub fn single_threaded_flag() -> *mut u8 {
     unsafe { sys::dlsym(sys::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) }.cast()
 }
 
-fn find(name: &'static str) -> *mut c_void {
+/// The next definition of a symbol, whose name ends with a zero byte; null for none.
+pub fn find(name: &'static str) -> *mut c_void {
     let Ok(name) = CStr::from_bytes_with_nul(name.as_bytes()) else {
         return ptr::null_mut();
     };

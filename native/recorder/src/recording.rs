@@ -4,18 +4,27 @@
 //! so that daemons that close all descriptors, or change root or user, do not disturb it. The name
 //! is PID-NANOSECONDS-ATTEMPT.allocations, created exclusively: neither a reused pid nor exec gives
 //! the same one again, not even where the clock is coarse.
+//!
+//! The file is one hole at first. Each page is asked for before it is used, so that a full disk is
+//! an answer and not SIGBUS. All recordings of a line of forks are mapped at the same place.
 
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::slice;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use crate::alive;
+use crate::layout::{Counts, FILE_SIZE, File, NUMBERS, PATH_SIZE, Size};
 use crate::mode::{self, Mode};
+use crate::sizes;
 use crate::sys;
-use crate::table::{PATH_SIZE, TABLE_SIZE, Table};
 use crate::text::{self, Path};
+use crate::thread;
 
 const ATTEMPTS: u64 = 100;
+/// The file in which images count that could not have one. Its one page is there from the start.
+const LOST_NAME: &[u8] = b"/lost";
 
 struct Directory(UnsafeCell<Path>);
 
@@ -24,79 +33,139 @@ unsafe impl Sync for Directory {}
 
 /// ONEJOB_RECORDER_DIR as it was at the start: the service may change its environment.
 static DIRECTORY: Directory = Directory(UnsafeCell::new(Path::new()));
+/// Entries of `sizes` with numbers below have their pages.
+static SIZES_READY: AtomicU32 = AtomicU32::new(0);
 
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = start;
 
-/// Runs before main, when the environment is there. A malloc before that is counted in the private
-/// table, which is moved into the file here.
+/// Runs before main, when the environment is there. A malloc before that is counted in private
+/// memory, which is moved into the file here.
 extern "C" fn start() {
-    let Mode::Recording(_) = mode::mode() else {
-        return;
-    };
-    quietly(|| match remember_directory().and_then(|()| create()) {
-        Some(table) => begin(table),
-        None => mode::pass(),
+    let mode = mode::mode();
+    quietly(|| {
+        if !remember_directory() {
+            return mode::pass();
+        }
+        let Mode::Recording(early) = mode else {
+            return count_lost();
+        };
+        if begin(early).is_none() {
+            count_lost();
+            mode::pass();
+        }
     });
 }
 
-fn begin(table: &'static Table) {
-    let early = mode::private_table();
+fn begin(early: &'static File) -> Option<()> {
     read_program(early);
-    table.copy_from(early);
-    table.publish(current_pid());
-    mode::count_in(table);
-    // SAFETY: the handlers live as long as the process: a preloaded object is never unloaded.
-    unsafe { sys::pthread_atfork(Some(before_fork), None, Some(after_fork_in_child)) };
-}
-
-/// Takes the snapshot that the child continues from. The file itself will not do: the parent goes
-/// on counting in it. (What other threads count between here and the fork is not in the snapshot.)
-unsafe extern "C" fn before_fork() {
-    if let Some(table) = mode::recorded_table() {
-        mode::private_table().copy_from(table);
-    }
+    let file = create(|file| thread::copy_counts(early, file))?;
+    copy_header(early, file);
+    copy_sizes(early, file);
+    install(early, file)?;
+    thread::watch_ends();
+    // SAFETY: the handler lives as long as the process: a preloaded object is never unloaded.
+    unsafe { sys::pthread_atfork(None, None, Some(after_fork_in_child)) };
+    Some(())
 }
 
 unsafe extern "C" fn after_fork_in_child() {
-    if let Some(parents) = mode::recorded_table() {
-        quietly(|| leave(parents));
+    follow_fork();
+}
+
+/// Moves a child from its parent's recording to one of its own. Called by the fork handler, or by
+/// the first malloc or free of a child that came to be without (clone, _Fork).
+pub fn follow_fork() {
+    if let Some(parents) = mode::leave_parents() {
+        quietly(|| {
+            if adopt(parents).is_some() {
+                mode::record();
+            } else {
+                parents.header.unrecorded.fetch_add(1, Relaxed);
+                sys::unmap(ptr::from_ref(parents).cast_mut().cast(), FILE_SIZE);
+            }
+        });
     }
 }
 
-/// Moves a child from its parent's recording to one of its own.
-fn leave(parents: &'static Table) {
-    match create() {
-        Some(table) => {
-            table.copy_from(mode::private_table());
-            table.mark_inherited();
-            table.publish(current_pid());
-            mode::count_in(table);
-        }
-        None => {
-            parents.header.unrecorded_forks.fetch_add(1, Relaxed);
-            mode::pass();
-        }
-    }
-    // SAFETY: the child has one thread, and its mode does not name this mapping any more.
-    unsafe { sys::munmap(ptr::from_ref(parents).cast_mut().cast(), TABLE_SIZE) };
+fn adopt(parents: &'static File) -> Option<()> {
+    let ready = numbers_in_pages(sizes::given_out());
+    let table = thread::local().thread_or_common().index();
+    let file = create(|file| sys::populate(&file.tables[table][..ready]))?;
+    thread::go_on_alone(parents, ready);
+    file.header.tables.store(table as u32 + 1, Relaxed);
+    copy_header(parents, file);
+    copy_sizes(parents, file);
+    alive::begin_anew(file);
+    install(parents, file)
 }
 
-fn remember_directory() -> Option<()> {
+/// Puts the new recording in the old one's place, complete.
+fn install(old: &File, new: &'static File) -> Option<()> {
+    let size = numbers_in_pages(sizes::given_out());
+    new.publish(current_pid());
+    let place = ptr::from_ref(old).cast_mut().cast();
+    let fresh = ptr::from_ref(new).cast_mut().cast();
+    SIZES_READY.store(size as u32, Relaxed);
+    sys::replace(place, fresh, FILE_SIZE).then_some(())
+}
+
+/// What both parent and child, or the time before and after the start, know of the program.
+fn copy_header(from: &File, to: &File) {
+    for (mine, theirs) in [
+        (&to.header.numbers, &from.header.numbers),
+        (&to.header.path_size, &from.header.path_size),
+    ] {
+        mine.store(theirs.load(Relaxed), Relaxed);
+    }
+    for (mine, theirs) in to.header.path.iter().zip(&from.header.path) {
+        mine.store(theirs.load(Relaxed), Relaxed);
+    }
+}
+
+fn copy_sizes(from: &File, to: &File) {
+    for (mine, theirs) in to.sizes.iter().zip(&from.sizes).take(sizes::given_out()) {
+        mine.key.store(theirs.key.load(Relaxed), Relaxed);
+        mine.peak.store(theirs.peak.load(Relaxed), Relaxed);
+    }
+}
+
+/// Gets the page of a size's entry.
+pub fn reserve_size(file: &File, number: usize) -> bool {
+    const A_PAGE: usize = sys::PAGE_SIZE / size_of::<Size>();
+    if number < SIZES_READY.load(Relaxed) as usize {
+        return true;
+    }
+    let ready = (number / A_PAGE + 1) * A_PAGE;
+    let populated = sys::populate(&file.sizes[..ready]);
+    if populated {
+        SIZES_READY.fetch_max(ready as u32, Relaxed);
+    }
+    populated
+}
+
+/// That many counters, rounded up to whole pages of them.
+pub fn numbers_in_pages(numbers: usize) -> usize {
+    const A_PAGE: usize = sys::PAGE_SIZE / size_of::<Counts>();
+    numbers.next_multiple_of(A_PAGE).min(NUMBERS)
+}
+
+/// Whether recordings are wanted; then DIRECTORY is set.
+fn remember_directory() -> bool {
     // SAFETY: getenv gives null or a C string, which is copied here and now.
-    let value = unsafe { text::bytes_of(sys::getenv(c"ONEJOB_RECORDER_DIR".as_ptr())) }?;
+    let value = unsafe { text::bytes_of(sys::getenv(c"ONEJOB_RECORDER_DIR".as_ptr())) };
     // A relative one would mean another place after chdir.
-    if !value.starts_with(b"/") {
-        return None;
-    }
+    let Some(value) = value.filter(|value| value.starts_with(b"/")) else {
+        return false;
+    };
     // SAFETY: only this function writes it, once, before main.
     let directory = unsafe { &mut *DIRECTORY.0.get() };
-    directory.append(value).as_c_str().map(|_| ())
+    directory.append(value).as_c_str().is_some()
 }
 
-/// Writes the path of the running program into the table's header.
-fn read_program(table: &Table) {
+/// Writes the path of the running program into the header.
+fn read_program(file: &File) {
     let mut path = [0_u8; PATH_SIZE];
     // SAFETY: the buffer has the size that is passed.
     let size = unsafe {
@@ -104,18 +173,18 @@ fn read_program(table: &Table) {
         sys::readlink(c"/proc/self/exe".as_ptr(), target, PATH_SIZE)
     };
     let size = usize::try_from(size).unwrap_or(0);
-    table.header.path_size.store(size as u64, Relaxed);
-    for (place, byte) in table.header.path.iter().zip(&path[..size]) {
+    file.header.path_size.store(size as u64, Relaxed);
+    for (place, byte) in file.header.path.iter().zip(&path[..size]) {
         place.store(*byte, Relaxed);
     }
 }
 
-/// A new, empty table in a file of its own; None wherever that is not possible.
-fn create() -> Option<&'static Table> {
+/// A new recording with pages for the sizes that have a number, and whatever `prepare` gives it.
+fn create(prepare: impl Fn(&File) -> bool) -> Option<&'static File> {
     if !may_grow_files() {
         return None;
     }
-    (0..ATTEMPTS).find_map(|attempt| match create_file(&new_name(attempt)) {
+    (0..ATTEMPTS).find_map(|attempt| match create_file(&new_name(attempt), &prepare) {
         Err(sys::EEXIST) => None,
         result => Some(result.ok()),
     })?
@@ -126,7 +195,7 @@ fn may_grow_files() -> bool {
     let mut limit = sys::ResourceLimit { soft: 0, hard: 0 };
     // SAFETY: getrlimit fills the structure in.
     let result = unsafe { sys::getrlimit(sys::RLIMIT_FSIZE, &mut limit) };
-    result == 0 && limit.soft >= TABLE_SIZE as u64
+    result == 0 && limit.soft >= FILE_SIZE as u64
 }
 
 fn new_name(attempt: u64) -> Path {
@@ -137,10 +206,7 @@ fn new_name(attempt: u64) -> Path {
     // SAFETY: clock_gettime fills the structure in.
     unsafe { sys::clock_gettime(sys::CLOCK_REALTIME, &mut time) };
     let nanoseconds = time.seconds as u64 * 1_000_000_000 + time.nanoseconds as u64;
-    // SAFETY: only read since `start`.
-    let directory = unsafe { &*DIRECTORY.0.get() };
-    let mut name = Path::new();
-    name.append(directory.as_bytes()).append(b"/");
+    let mut name = in_directory(b"/");
     for number in [current_pid(), nanoseconds] {
         name.append_number(number).append(b"-");
     }
@@ -148,8 +214,16 @@ fn new_name(attempt: u64) -> Path {
     name
 }
 
+fn in_directory(rest: &[u8]) -> Path {
+    // SAFETY: only read since `start`.
+    let directory = unsafe { &*DIRECTORY.0.get() };
+    let mut path = Path::new();
+    path.append(directory.as_bytes()).append(rest);
+    path
+}
+
 /// Creates and maps one file; the error is an errno.
-fn create_file(path: &Path) -> Result<&'static Table, c_int> {
+fn create_file(path: &Path, prepare: impl Fn(&File) -> bool) -> Result<&'static File, c_int> {
     let name = path.as_c_str().ok_or(sys::ENOMEM)?;
     let flags = sys::O_RDWR | sys::O_CREAT | sys::O_EXCL | sys::O_CLOEXEC;
     // SAFETY: the name is a C string; the mode is that of a new file.
@@ -157,53 +231,54 @@ fn create_file(path: &Path) -> Result<&'static Table, c_int> {
     if descriptor < 0 {
         return Err(sys::errno());
     }
-    let mapping = reserve(descriptor).and_then(|()| map(descriptor));
-    // SAFETY: the descriptor was opened above; a mapping does not need it.
-    unsafe { sys::close(descriptor) };
-    if mapping.is_err() {
-        // SAFETY: removes the file that was made above.
+    let file = map(descriptor, prepare);
+    if file.is_err() {
+        // SAFETY: removes the file that was made above, while it still looks used to the reader.
         unsafe { sys::unlink(name.as_ptr()) };
     }
-    mapping
+    // SAFETY: the descriptor was opened above; a mapping does not need it.
+    unsafe { sys::close(descriptor) };
+    file
 }
 
-/// Gives the file its size. The blocks are reserved too: on a full disk a hole would be SIGBUS when
-/// it is first counted in.
-fn reserve(descriptor: c_int) -> Result<(), c_int> {
-    // SAFETY: plain calls on an own descriptor.
-    let result = unsafe { sys::fallocate(descriptor, 0, 0, TABLE_SIZE as i64) };
-    if result == 0 {
-        return Ok(());
-    }
-    if sys::errno() != sys::EOPNOTSUPP {
+fn map(descriptor: c_int, prepare: impl Fn(&File) -> bool) -> Result<&'static File, c_int> {
+    // SAFETY: a plain call on an own descriptor.
+    if unsafe { sys::ftruncate(descriptor, FILE_SIZE as i64) } != 0 {
         return Err(sys::errno());
     }
-    // SAFETY: as above.
-    match unsafe { sys::ftruncate(descriptor, TABLE_SIZE as i64) } {
-        0 => Ok(()),
-        _ => Err(sys::errno()),
+    let place = sys::map_file(descriptor, FILE_SIZE)?;
+    // SAFETY: the mapping has the file's size, is page-aligned and zeroed, and every field is an
+    // atomic, so it may be shared. It is only unmapped when no one refers to it.
+    let file = unsafe { &*place.cast::<File>() };
+    let sizes = &file.sizes[..numbers_in_pages(sizes::given_out())];
+    if sys::populate(slice::from_ref(&file.header)) && sys::populate(sizes) && prepare(file) {
+        return Ok(file);
     }
+    sys::unmap(place, FILE_SIZE);
+    Err(sys::ENOMEM)
 }
 
-fn map(descriptor: c_int) -> Result<&'static Table, c_int> {
-    let (protection, flags) = (sys::PROT_READ_WRITE, sys::MAP_SHARED);
-    // SAFETY: a new mapping at an address that the kernel chooses.
-    let place: *mut c_void = unsafe {
-        sys::mmap(
-            ptr::null_mut(),
-            TABLE_SIZE,
-            protection,
-            flags,
-            descriptor,
-            0,
-        )
+/// Counts a process image that has no recording, in the file that is shared for that.
+fn count_lost() {
+    let path = in_directory(LOST_NAME);
+    let Some(name) = path.as_c_str() else {
+        return;
     };
-    if place == sys::MAP_FAILED {
-        return Err(sys::errno());
+    // SAFETY: the name is a C string.
+    let descriptor = unsafe { sys::open(name.as_ptr(), sys::O_RDWR | sys::O_CLOEXEC) };
+    if descriptor < 0 {
+        return;
     }
-    // SAFETY: the mapping has the table's size, is page-aligned and zeroed, and every field is an
-    // atomic, so it may be shared. It is only unmapped when no one refers to it (`leave`).
-    Ok(unsafe { &*place.cast::<Table>() })
+    if let Ok(place) = sys::map_file(descriptor, sys::PAGE_SIZE) {
+        // SAFETY: a page that is mapped; it starts with a counter.
+        let count = unsafe { &*place.cast::<AtomicU64>() };
+        if sys::populate(slice::from_ref(count)) {
+            count.fetch_add(1, Relaxed);
+        }
+        sys::unmap(place, sys::PAGE_SIZE);
+    }
+    // SAFETY: the descriptor was opened above.
+    unsafe { sys::close(descriptor) };
 }
 
 fn current_pid() -> u64 {

@@ -12,6 +12,7 @@ from onejob.base.natives import native_path
 from onejob.drive.probe import Probe
 from onejob.model.workload import Workload
 from onejob.profiler import observe
+from onejob.profiler.allocation_files import make_folder
 from onejob.profiler.namespace import sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.profile import find_program, run_folder
@@ -31,8 +32,7 @@ def recorded(workload: Workload) -> Iterator[ProfiledService]:
     """The service with the memory recorder preloaded, its recordings dropped."""
     with run_folder() as folder:
         recordings = folder / "keep" / "allocations"
-        recordings.mkdir()
-        recordings.chmod(0o1777)  # the service's own users write here
+        make_folder(recordings)
         recorder = str(native_path("libonejob_recorder.so"))
         settings = {"LD_PRELOAD": recorder, "ONEJOB_RECORDER_DIR": str(recordings)}
         with _sandboxed(workload, folder, settings) as service:

@@ -233,10 +233,10 @@ class Unfollowed(Noun):
 class ProgramAllocation(Noun):
     """The memory recorder's counts for blocks of `block_size` bytes of one program.
 
-    Of the `allocated`: `short_lived` were freed before the same thread allocated or freed 64 more
-    blocks, `process_long` still lived when their process ended, the rest lived for a phase;
-    `freed_elsewhere` by another thread than allocated them; `resized` came from realloc, `aligned`
-    from an aligned allocation.
+    Of the `allocated`: `short_lived` were freed by the thread that allocated them before it
+    allocated or freed 64 more, `process_long` still lived when their process ended, the rest lived
+    for a phase; `freed_elsewhere` by another thread; `resized` came from realloc of an older block,
+    `aligned` from an aligned allocation. `freed` has copies in children by fork, too.
     """
 
     program: str

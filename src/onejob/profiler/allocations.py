@@ -1,36 +1,12 @@
-"""Reads what the preloaded recorder wrote: blocks per requested size, one file per process image.
+"""What the preloaded recorder counted: blocks per requested size, by process and by program."""
 
-The layout is that of ``native/recorder/src/table.rs``: a header of 8192 bytes, then slots of 64.
-The folder is writable by the service, so nothing in it is trusted.
-"""
-
-import os
-import stat
-import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from itertools import groupby
-from pathlib import Path
-
-from onejob.model.errors import OnejobError
-
-SUFFIX = ".allocations"
-
-_MAGIC = b"onejobMA"
-_VERSION = 1
-_SLOTS = 4096
-_SLOT = struct.Struct("=6Q16x")  # key, allocated, freed, peak, inherited allocated, inherited freed
-_HEADER = struct.Struct("=8sIIQQQQQQ")  # magic, version, slots, pid, overflow, untagged, ...
-_HEADER_SIZE = 8192
-_PATH_SIZE = 4096
-_FILE_SIZE = _HEADER_SIZE + _SLOTS * _SLOT.size
-_MOST = 2**48  # counts and sizes are below: more than any machine has, and sums stay numbers
-_HINT = "remove the file and profile again"
+from operator import add
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class SizeCount:
+class SizeCount(NamedTuple):
     """Blocks of one requested size (bytes)."""
 
     size: int
@@ -38,9 +14,25 @@ class SizeCount:
     """Most blocks alive at once, in one process."""
     allocated: int
     freed: int
-    inherited_allocated: int = 0
-    """What of `allocated` the parent counted before the fork."""
-    inherited_freed: int = 0
+    short_lived: int = 0
+    """Of `freed`: by the thread that allocated them, before it made 64 more calls."""
+    freed_elsewhere: int = 0
+    """Of `freed`: by another thread of the process."""
+    freed_inherited: int = 0
+    """Of `freed`: the child's copies of what the parent had allocated before the fork."""
+    resized: int = 0
+    """Of `allocated`: by realloc of an older block."""
+    aligned: int = 0
+    """Of `allocated`: by memalign(3) and its like."""
+
+    @property
+    def process_long(self) -> int:
+        """Of `allocated`: alive when their process ended."""
+        return max(self.allocated - (self.freed - self.freed_inherited), 0)
+
+    def plus(self, other: "SizeCount") -> "SizeCount":
+        """With those of another process: sums, and the larger peak."""
+        return SizeCount(self.size, max(self.peak, other.peak), *map(add, self[2:], other[2:]))
 
 
 @dataclass(frozen=True)
@@ -53,10 +45,10 @@ class ProcessAllocations:
     """In the process's own pid namespace."""
     sizes: Mapping[int, SizeCount]
     overflow: int
-    """Allocations that are not in `sizes`: the recorder had no room for one more size."""
+    """Allocations that are not in `sizes`: the recorder had no room for them."""
     untagged: int
     """Blocks freed here that did not come through the recorder."""
-    unrecorded_forks: int = 0
+    unrecorded: int = 0
     """Children that could have no recording of their own."""
 
 
@@ -65,134 +57,47 @@ class ProgramAllocations:
     """Allocations of all processes of one program."""
 
     program: str
+    """Empty for process images of which only that is known that they are `unrecorded`."""
     processes: int
     sizes: Mapping[int, SizeCount]
     """Peak: the largest of any process. Totals: sums, each block counted once."""
     overflow: int
-    """Sums. What a child inherited counts in it again: only 0 says that nothing was missed."""
     untagged: int
-    unrecorded_forks: int
+    unrecorded: int
 
 
-def read_allocations(directory: Path) -> tuple[ProcessAllocations, ...]:
-    """All recordings in ONEJOB_RECORDER_DIR, by file name; OnejobError on any other file.
+class Merger:
+    """Adds processes up by program: the memory manager is sized per process, from peaks."""
 
-    The service may still run; each count is then that of the moment.
-    """
-    try:
-        paths = sorted(directory.iterdir())
-    except OSError as error:
-        raise OnejobError(
-            f"cannot list the allocation recordings in {directory}: {error.strerror}",
-            "profile with the recorder preloaded",
-        ) from error
-    return tuple(found for path in paths if (found := _read_process(path)) is not None)
+    def __init__(self) -> None:
+        self._sizes: dict[str, dict[int, SizeCount]] = {}
+        self._sums: dict[str, list[int]] = {}
+
+    def add(self, process: ProcessAllocations) -> None:
+        """One more process."""
+        sizes = self._sizes.setdefault(process.program, {})
+        for size, count in process.sizes.items():
+            sizes[size] = sizes[size].plus(count) if size in sizes else count
+        self.add_sums(process.program, 1, process.overflow, process.untagged, process.unrecorded)
+
+    def add_sums(self, program: str, *counts: int) -> None:
+        """Processes, overflow, untagged, unrecorded."""
+        sums = self._sums.get(program, [0] * len(counts))
+        self._sums[program] = list(map(add, sums, counts))
+
+    def merged(self) -> tuple[ProgramAllocations, ...]:
+        """One entry per program, by path."""
+        return tuple(
+            ProgramAllocations(
+                program, processes, dict(sorted(self._sizes.get(program, {}).items())), *losses
+            )
+            for program, (processes, *losses) in sorted(self._sums.items())
+        )
 
 
 def merge_allocations(processes: Iterable[ProcessAllocations]) -> tuple[ProgramAllocations, ...]:
-    """One entry per program, by path: the memory manager is sized per process, from peaks."""
-    ordered = sorted(processes, key=lambda process: process.program)
-    groups = groupby(ordered, key=lambda process: process.program)
-    return tuple(_merge_program(program, list(group)) for program, group in groups)
-
-
-def _merge_program(program: str, processes: list[ProcessAllocations]) -> ProgramAllocations:
-    counts: dict[int, list[SizeCount]] = {}
+    """One entry per program, by path."""
+    merger = Merger()
     for process in processes:
-        for count in process.sizes.values():
-            counts.setdefault(count.size, []).append(_own(count))
-    return ProgramAllocations(
-        program=program,
-        processes=len(processes),
-        sizes={size: reduce(_add, counts[size]) for size in sorted(counts)},
-        overflow=sum(process.overflow for process in processes),
-        untagged=sum(process.untagged for process in processes),
-        unrecorded_forks=sum(process.unrecorded_forks for process in processes),
-    )
-
-
-def _own(count: SizeCount) -> SizeCount:
-    """What the process counted itself. The peak stays: inherited blocks are alive in it, too."""
-    allocated = count.allocated - count.inherited_allocated
-    return SizeCount(count.size, count.peak, allocated, count.freed - count.inherited_freed)
-
-
-def _add(one: SizeCount, other: SizeCount) -> SizeCount:
-    return SizeCount(
-        one.size,
-        max(one.peak, other.peak),
-        one.allocated + other.allocated,
-        one.freed + other.freed,
-    )
-
-
-def _read_process(path: Path) -> ProcessAllocations | None:
-    """One recording; None if the process was killed before it had begun to record."""
-    data = _read_bytes(path)
-    magic, version, slots, pid, overflow, untagged, unrecorded, _, path_size = _HEADER.unpack_from(
-        data
-    )
-    if not any(magic):
-        return None
-    if magic != _MAGIC:
-        raise _foreign(path, "it does not begin with the recorder's mark")
-    if version != _VERSION or slots != _SLOTS:
-        raise _foreign(path, f"version {version} with {slots} slots is not of this onejob")
-    if path_size > _PATH_SIZE:
-        raise _foreign(path, f"a program path of {path_size} bytes")
-    if max(pid, overflow, untagged, unrecorded) >= _MOST:
-        raise _foreign(path, "an impossible count in the header")
-    start = _HEADER_SIZE - _PATH_SIZE
-    return ProcessAllocations(
-        program=os.fsdecode(data[start : start + path_size]),
-        pid=pid,
-        sizes=_read_sizes(path, data),
-        overflow=overflow,
-        untagged=untagged,
-        unrecorded_forks=unrecorded,
-    )
-
-
-def _read_sizes(path: Path, data: bytes) -> dict[int, SizeCount]:
-    sizes: dict[int, SizeCount] = {}
-    for count in _counts(data):
-        if count.size in sizes:
-            raise _foreign(path, f"size {count.size} is there twice")
-        if max(count.size, count.peak, count.allocated, count.freed) >= _MOST:
-            raise _foreign(path, f"an impossible count for size {count.size}")
-        if count.inherited_allocated > count.allocated or count.inherited_freed > count.freed:
-            raise _foreign(path, f"more blocks of size {count.size} inherited than there were")
-        sizes[count.size] = count
-    return dict(sorted(sizes.items()))
-
-
-def _counts(data: bytes) -> Iterator[SizeCount]:
-    """The slots that were counted in. (A claimed slot is at 0 for a moment.)"""
-    for key, allocated, freed, peak, *inherited in _SLOT.iter_unpack(data[_HEADER_SIZE:]):
-        if key and allocated:
-            yield SizeCount(key - 1, peak, allocated, freed, *inherited)
-
-
-def _read_bytes(path: Path) -> bytes:
-    """The whole file, after making sure that it is a regular one of the right size."""
-    if path.suffix != SUFFIX:
-        raise _foreign(path, f"its name does not end in {SUFFIX}")
-    try:
-        # Neither follow a link that the service laid nor wait on a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise _foreign(path, "it is not a regular file")
-            if status.st_size != _FILE_SIZE:
-                raise _foreign(path, f"it has {status.st_size} bytes instead of {_FILE_SIZE}")
-            data = file.read(_FILE_SIZE)
-    except OSError as error:
-        raise _foreign(path, error.strerror or str(error)) from error
-    if len(data) != _FILE_SIZE:
-        raise _foreign(path, "it shrank while it was read")
-    return data
-
-
-def _foreign(path: Path, reason: str) -> OnejobError:
-    return OnejobError(f"{path} is not an allocation recording: {reason}", _HINT)
+        merger.add(process)
+    return merger.merged()

@@ -92,7 +92,7 @@ def assemble(
 
 def _lost(recording: Recording, rows: Iterable[ProgramAllocations]) -> int:
     """Events that neither observer could keep."""
-    return sum(recording.lost.values()) + sum(row.overflow + row.unrecorded_forks for row in rows)
+    return sum(recording.lost.values()) + sum(row.overflow + row.unrecorded for row in rows)
 
 
 def _calls(recording: Recording, facts: Facts) -> tuple[CallUse, ...]:
@@ -147,6 +147,11 @@ def _allocations(rows: Iterable[ProgramAllocations]) -> tuple[ProgramAllocation,
             peak=count.peak,
             allocated=count.allocated,
             freed=count.freed,
+            short_lived=count.short_lived,
+            process_long=count.process_long,
+            freed_elsewhere=count.freed_elsewhere,
+            resized=count.resized,
+            aligned=count.aligned,
         )
         for row in rows
         for count in sorted(row.sizes.values(), key=lambda count: count.size)

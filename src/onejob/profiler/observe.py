@@ -24,7 +24,8 @@ from onejob.drive.ready import wait_ready, with_output
 from onejob.drive.target import Exit
 from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.workload import Drill, Workload
-from onejob.profiler.allocations import ProgramAllocations, merge_allocations, read_allocations
+from onejob.profiler.allocation_files import gathering, make_folder
+from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.enough import ONCE, Patience, Rounds
 from onejob.profiler.looks import Looks
 from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
@@ -116,21 +117,21 @@ def watch_memory(
 ) -> tuple[ProgramAllocations, ...]:
     """Run the service with the memory recorder preloaded; its counts by program."""
     recordings = folder / "keep" / "allocations"
-    recordings.mkdir()
-    recordings.chmod(0o1777)  # the service's own users write here
+    make_folder(recordings)
     words = sandbox_words(workload, folder)
     words += ["--set", f"LD_PRELOAD={native_path('libonejob_recorder.so')}"]
     words += ["--set", f"ONEJOB_RECORDER_DIR={recordings}"]
     words += ["--user", identity_of(workload.user).text()] if workload.user != "root" else []
     log = folder / "output"
     with (
+        gathering(recordings) as gatherer,
         log.open("wb") as output,
         started(words, command, service_environment(workload), output) as (process, sandbox),
     ):
         exited = partial(exit_of, process)
         service = ProfiledService(process.pid, None, exited, lambda _drill: None, log)
         _drive(service, process.pid, sandbox, workload, progress)
-    return merge_allocations(read_allocations(recordings))
+    return gatherer.finish()
 
 
 @contextmanager

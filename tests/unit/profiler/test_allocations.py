@@ -1,5 +1,6 @@
-"""Reading and merging allocation recordings, and refusing what is none."""
+"""Reading, gathering and merging allocation recordings, and refusing what is none."""
 
+import mmap
 import os
 import struct
 from collections.abc import Mapping
@@ -8,48 +9,68 @@ from pathlib import Path
 import pytest
 
 from onejob.model.errors import OnejobError
-from onejob.profiler.allocations import (
-    ProcessAllocations,
-    SizeCount,
-    merge_allocations,
+from onejob.profiler.allocation_files import (
+    FILE_SIZE,
+    Gatherer,
+    gathering,
+    make_folder,
     read_allocations,
+    read_lost,
 )
+from onejob.profiler.allocations import ProcessAllocations, SizeCount, merge_allocations
 
-Slots = Mapping[int, tuple[int, ...]]
+Sizes = Mapping[int, tuple[int, ...]]
 NAME = "7-1.allocations"
+HEADER = "=8sIIQQQQQQ"
 
 
-def recording(slots: Slots, pid: int = 7, program: bytes = b"/bin/service") -> bytearray:
-    """A recording as the recorder writes it; slots: index -> key, allocated, freed, peak, ..."""
-    data = bytearray(8192 + 4096 * 64)
-    struct.pack_into("=8sIIQQQQQQ", data, 0, b"onejobMA", 1, 4096, pid, 5, 6, 1, 3, len(program))
-    data[4096 : 4096 + len(program)] = program
-    for index, values in slots.items():
-        struct.pack_into(f"={len(values)}Q", data, 8192 + 64 * index, *values)
+def recording(sizes: Sizes, pid: int = 7, program: bytes = b"/bin/service") -> bytearray:
+    """A recording as the recorder writes it; sizes: number -> key, peak, allocated, freed, ..."""
+    data = bytearray(FILE_SIZE)
+    numbers = max(sizes, default=0) + 1
+    struct.pack_into(HEADER, data, 0, b"onejobMA", 2, 3, pid, numbers, 5, 6, 1, len(program))
+    data[64 : 64 + len(program)] = program
+    for number, (key, peak, *counts) in sizes.items():
+        struct.pack_into("=QQ", data, 4096 + 16 * number, key, peak)
+        table = 4096 + 16 * 4096 + 2 * 64 * 4096  # the third thread's
+        struct.pack_into(f"={len(counts)}Q", data, table + 64 * number, *counts)
     return data
 
 
 def test_reads_one_process(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(
-        recording({4095: (1001, 123, 100, 23), 0: (1, 2, 1, 2, 1, 1), 9: (65, 0, 0, 0)})
+        recording({4095: (1001, 23, 123, 100, 7, 6, 5, 4, 3), 1: (1, 2, 2, 1), 9: (65, 0, 0)})
     )
     assert read_allocations(tmp_path) == (
         ProcessAllocations(
             program="/bin/service",
             pid=7,
-            sizes={0: SizeCount(0, 2, 2, 1, 1, 1), 1000: SizeCount(1000, 23, 123, 100)},
+            sizes={
+                0: SizeCount(0, 2, 2, 1),
+                1000: SizeCount(1000, 23, 123, 100, 7, 6, 5, 4, 3),
+            },
             overflow=5,
             untagged=6,
-            unrecorded_forks=1,
+            unrecorded=1,
         ),
     )
 
 
+def test_threads_are_added_up(tmp_path: Path) -> None:
+    data = recording({1: (65, 2, 10, 4, 1)})
+    struct.pack_into("=3Q", data, 4096 + 16 * 4096 + 64, 100, 50, 7)  # the first table
+    (tmp_path / NAME).write_bytes(data)
+    (process,) = read_allocations(tmp_path)
+    # What is alive at the end was alive at once.
+    assert process.sizes == {64: SizeCount(64, 56, 110, 54, 8)}
+    assert process.sizes[64].process_long == 56
+
+
 def test_sizes_are_in_order(tmp_path: Path) -> None:
-    slots = {index: (5000 - index, 1, 0, 1) for index in range(100)}
+    slots = {index: (5000 - index, 1, 1) for index in range(1, 101)}
     (tmp_path / NAME).write_bytes(recording(slots))
     (process,) = read_allocations(tmp_path)
-    assert list(process.sizes) == list(range(4900, 5000))
+    assert list(process.sizes) == list(range(4899, 4999))
 
 
 def test_no_processes(tmp_path: Path) -> None:
@@ -58,19 +79,55 @@ def test_no_processes(tmp_path: Path) -> None:
 
 
 def test_a_process_killed_before_it_began_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(bytes(8192 + 4096 * 64))
+    (tmp_path / NAME).write_bytes(bytes(FILE_SIZE))
+    (tmp_path / "8-1.allocations").touch()
     assert read_allocations(tmp_path) == ()
 
 
 def test_merge_takes_the_largest_peak_and_counts_each_block_once() -> None:
-    parent = ProcessAllocations("/b", 1, {64: SizeCount(64, 10, 10, 3)}, 1, 2, 1)
-    child = ProcessAllocations("/b", 2, {64: SizeCount(64, 12, 15, 4, 10, 3)}, 1, 0)
+    parent = ProcessAllocations("/b", 1, {64: SizeCount(64, 10, 10, 3, 1)}, 1, 2, 1)
+    child = ProcessAllocations("/b", 2, {64: SizeCount(64, 12, 5, 4, 1, 0, 2, 3, 4)}, 1, 0)
     other = ProcessAllocations("/a", 3, {32: SizeCount(32, 1, 1, 1)}, 0, 0)
     first, second = merge_allocations((parent, child, other))
     assert (first.program, first.processes, first.sizes) == ("/a", 1, {32: SizeCount(32, 1, 1, 1)})
-    assert second.sizes == {64: SizeCount(64, 12, 15, 4)}
+    assert second.sizes == {64: SizeCount(64, 12, 15, 7, 2, 0, 2, 3, 4)}
+    assert second.sizes[64].process_long == 10
     assert (second.processes, second.overflow, second.untagged) == (2, 2, 2)
-    assert second.unrecorded_forks == 1
+    assert second.unrecorded == 1
+
+
+def test_recordings_of_ended_processes_are_gathered_and_removed(tmp_path: Path) -> None:
+    make_folder(tmp_path / "all")
+    ended, live = tmp_path / "all" / NAME, tmp_path / "all" / "8-1.allocations"
+    born = tmp_path / "all" / "9-1.allocations"
+    born.touch()
+    for path in (ended, live):
+        path.write_bytes(recording({1: (65, 2, 10, 4)}))
+    gatherer = Gatherer(tmp_path / "all")
+    with live.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+        file.close()  # as the recorder does
+        gatherer.gather()
+        assert (ended.exists(), live.exists(), born.exists()) == (False, True, True)
+        born.unlink()
+        struct.pack_into("=Q", mapping, 4096 + 16 + 8, 7)
+    (program,) = gatherer.finish()
+    assert (program.processes, program.sizes) == (2, {64: SizeCount(64, 7, 20, 8)})
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["lost"]
+
+
+def test_what_is_wrong_in_the_folder_is_told_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(OnejobError, match=r"notes\.txt"), gathering(tmp_path) as gatherer:
+        gatherer.finish()
+
+
+def test_images_that_were_lost_are_a_row_of_their_own(tmp_path: Path) -> None:
+    make_folder(tmp_path / "all")
+    (tmp_path / "all" / "lost").write_bytes(struct.pack("=Q", 23) + bytes(4088))
+    (tmp_path / "all" / NAME).write_bytes(bytes(FILE_SIZE))  # killed before it could begin
+    assert read_lost(tmp_path / "all") == 23
+    (row,) = Gatherer(tmp_path / "all").finish()
+    assert (row.program, row.processes, row.sizes, row.unrecorded) == ("", 0, {}, 24)
 
 
 def header(offset: int, form: str, value: object) -> bytearray:
@@ -80,18 +137,18 @@ def header(offset: int, form: str, value: object) -> bytearray:
 
 
 BAD: dict[str, bytes | bytearray] = {
-    "has 0 bytes": b"",
+    "has 1 bytes": b"!",
     "has 8191 bytes": recording({})[:8191],
-    "has 270337 bytes": recording({}) + b"!",
+    f"has {FILE_SIZE + 1} bytes": recording({}) + b"!",
     "recorder's mark": header(0, "8s", b"onejobXX"),
-    "version 2": header(8, "I", 2),
-    "5000 slots": header(12, "I", 5000),
+    "version 3": header(8, "I", 3),
+    "1 sizes in 65 tables": header(12, "I", 65),
+    "4097 sizes in 3 tables": header(24, "Q", 4097),
     "path of 4097 bytes": header(56, "Q", 4097),
-    "impossible count in the header": header(24, "Q", 2**63),
-    "impossible count for size 9": recording({0: (10, 2**63, 0, 1)}),
-    "impossible count for size 18446744073709551614": recording({0: (2**64 - 1, 1, 0, 1)}),
-    "size 9 is there twice": recording({0: (10, 1, 0, 1), 1: (10, 1, 0, 1)}),
-    "size 9 inherited": recording({0: (10, 1, 0, 1, 2, 0)}),
+    "impossible count in the header": header(32, "Q", 2**63),
+    "impossible count in size 9": recording({1: (10, 1, 2**63)}),
+    "impossible count in size 18446744073709551614": recording({1: (2**64 - 1, 1, 1)}),
+    "size 9 is there twice": recording({1: (10, 1, 1), 2: (10, 1, 1)}),
 }
 
 
