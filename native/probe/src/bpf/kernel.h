@@ -35,6 +35,8 @@
 #define F_DUPFD_CLOEXEC 1030
 #define S_IFMT 0170000
 #define S_IFREG 0100000
+#define S_IFSOCK 0140000
+#define S_IFIFO 0010000
 #define O_APPEND 02000
 #define PFA_NO_NEW_PRIVS_BIT 0 // of atomic_flags, include/linux/sched.h
 #define SOCKFS_MAGIC 0x534F434B // include/uapi/linux/magic.h
@@ -115,6 +117,10 @@ struct file {
 
 struct file___before_6_13 {
 	struct atomic64 f_count;
+};
+
+struct timespec64 { // for READ_WORD: any structure that starts with a word
+	__s64 tv_sec;
 };
 
 struct fdtable {
@@ -223,10 +229,22 @@ struct linux_binprm {
 
 #pragma clang attribute pop
 
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; // since 6.2
+
+// As BPF_CORE_READ, and where the kernel can, by plain loads: a tenth of what the helper's calls cost.
+// Either way, what cannot be read is 0.
+#define READ(from, ...)                                                                            \
+	(bpf_ksym_exists(bpf_rdonly_cast)                                                          \
+		 ? ___arrow(((typeof(from))bpf_rdonly_cast(                                        \
+				    from, bpf_core_type_id_kernel(typeof(*(from))))),              \
+			    __VA_ARGS__)                                                           \
+		 : BPF_CORE_READ(from, __VA_ARGS__))
+
+#define READ_WORD(at) READ((struct timespec64 *)(at), tv_sec)
+
 // The file behind a descriptor of `task`, or NULL.
 static __always_inline struct file *file_of(struct task_struct *task, __u32 descriptor)
 {
-	struct file **table, *file = NULL;
 	struct fdtable *fdt;
 
 	if (!task->files)
@@ -234,7 +252,5 @@ static __always_inline struct file *file_of(struct task_struct *task, __u32 desc
 	fdt = task->files->fdt;
 	if (descriptor >= fdt->max_fds)
 		return NULL;
-	table = fdt->fd;
-	bpf_probe_read_kernel(&file, sizeof(file), &table[descriptor]);
-	return file;
+	return (struct file *)READ_WORD(fdt->fd + descriptor);
 }

@@ -5,15 +5,15 @@
 
 static __always_inline void find_address(struct sock *sock, struct listener_key *key)
 {
-	key->family = BPF_CORE_READ(sock, __sk_common.skc_family);
+	key->family = READ(sock, __sk_common.skc_family);
 	if (key->family == AF_UNIX) {
-		struct unix_address *address = BPF_CORE_READ((struct unix_sock *)sock, addr);
+		struct unix_address *address = READ((struct unix_sock *)sock, addr);
 
 		// An abstract name starts with NUL.
 		bpf_core_read(key->address, 108, &address->name[0].sun_path);
 		return;
 	}
-	key->port = BPF_CORE_READ(sock, __sk_common.skc_num);
+	key->port = READ(sock, __sk_common.skc_num);
 	if (key->family == AF_INET6)
 		BPF_CORE_READ_INTO((struct in6_addr *)key->address, sock, __sk_common.skc_v6_rcv_saddr);
 	else
@@ -30,12 +30,12 @@ __noinline int note_listening(struct thread *thread, __u64 address, __u32 accept
 	struct sock *sock;
 	__u32 waiting;
 
-	if (!thread || !file || BPF_CORE_READ(file, f_inode, i_sb, s_magic) != SOCKFS_MAGIC)
+	if (!thread || !file || READ(file, f_inode, i_sb, s_magic) != SOCKFS_MAGIC)
 		return 0;
-	socket = BPF_CORE_READ(file, private_data);
-	sock = BPF_CORE_READ(socket, sk);
+	socket = READ(file, private_data);
+	sock = READ(socket, sk);
 	key.slot = thread->slot;
-	key.type = BPF_CORE_READ(socket, type);
+	key.type = READ(socket, type);
 	find_address(sock, &key);
 	found = bpf_map_lookup_elem(&listeners, &key);
 	if (!found) {
@@ -46,10 +46,10 @@ __noinline int note_listening(struct thread *thread, __u64 address, __u32 accept
 		LOSE(sockets);
 		return 0;
 	}
-	raise_peak(&found->backlog, BPF_CORE_READ(sock, sk_max_ack_backlog));
+	raise_peak(&found->backlog, READ(sock, sk_max_ack_backlog));
 	// What was taken was in the queue before.
-	waiting = key.family == AF_UNIX ? BPF_CORE_READ(sock, sk_receive_queue.qlen)
-					: BPF_CORE_READ(sock, sk_ack_backlog);
+	waiting = key.family == AF_UNIX ? READ(sock, sk_receive_queue.qlen)
+					: READ(sock, sk_ack_backlog);
 	raise_peak(&found->queue_peak, waiting + accepted);
 	__sync_fetch_and_add(&found->accepted, accepted);
 	return 0;

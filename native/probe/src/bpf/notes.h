@@ -40,7 +40,7 @@ __noinline int note_open(struct thread *thread, __u32 nr, struct rule *rule, lon
 
 		forget_position(file);
 		if (flags & O_CREAT)
-			scratch->key.created = !!(BPF_CORE_READ(file, f_mode) & FMODE_CREATED);
+			scratch->key.created = !!(READ(file, f_mode) & FMODE_CREATED);
 	}
 	return store_argument(thread, thread->args[rule->path & 7],
 			      rule->dirfd < 0 ? (__u32)AT_FDCWD

@@ -85,12 +85,12 @@ static long walk_up(__u32 i, struct walk *walk)
 		walk->finished = true;
 		return 1;
 	}
-	parent = BPF_CORE_READ(dentry, d_parent);
-	if (dentry == parent || dentry == BPF_CORE_READ(mnt, mnt_root)) {
+	parent = READ(dentry, d_parent);
+	if (dentry == parent || dentry == READ(mnt, mnt_root)) {
 		struct mount *mount = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
-		struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+		struct mount *above = READ(mount, mnt_parent);
 
-		walk->at.dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->at.dentry = READ(mount, mnt_mountpoint);
 		walk->at.mnt = (void *)above + bpf_core_field_offset(struct mount, mnt);
 		walk->finished = above == mount; // the top of all mounts: outside the process's root
 		return above == mount;
@@ -98,7 +98,7 @@ static long walk_up(__u32 i, struct walk *walk)
 	if (length >= LONG_PATH - 256)
 		return 1;
 	size = bpf_probe_read_kernel_str(scratch->path + length, 256,
-					 BPF_CORE_READ(dentry, d_name.name));
+					 READ(dentry, d_name.name));
 	if (size <= 0)
 		return 1;
 	walk->length = length + size;
@@ -143,8 +143,8 @@ static __always_inline bool find_file(struct task_struct *task, struct file *fil
 	if (!file)
 		return false;
 	find_root(task, place);
-	place->dentry = BPF_CORE_READ(file, f_path.dentry);
-	place->mnt = BPF_CORE_READ(file, f_path.mnt);
+	place->dentry = READ(file, f_path.dentry);
+	place->mnt = READ(file, f_path.mnt);
 	return true;
 }
 
@@ -209,9 +209,9 @@ static __always_inline void store_file(struct task_struct *task, struct scratch 
 	if (!find_file(task, file, &place))
 		return;
 	dentry = place.dentry;
-	if (BPF_CORE_READ(dentry, d_sb, s_flags) & SB_KERNMOUNT)
+	if (READ(dentry, d_sb, s_flags) & SB_KERNMOUNT)
 		return;
-	if (dentry != BPF_CORE_READ(dentry, d_parent) && !BPF_CORE_READ(dentry, d_hash.pprev))
+	if (dentry != READ(dentry, d_parent) && !READ(dentry, d_hash.pprev))
 		return;
 	store_walked(&place, 1); // scratch->path[0] is the empty string
 }

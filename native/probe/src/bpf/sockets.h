@@ -15,8 +15,8 @@ static __always_inline __s64 references(struct file *file)
 	struct file___before_6_13 *old = (void *)file;
 
 	if (bpf_core_field_exists(file->f_ref))
-		return BPF_CORE_READ(file, f_ref.refcnt.counter) + 1; // 0: one; a dead one is far below
-	return BPF_CORE_READ(old, f_count.counter);
+		return READ(file, f_ref.refcnt.counter) + 1; // 0: one; a dead one is far below
+	return READ(old, f_count.counter);
 }
 
 static __always_inline void forget_live(struct totals *totals, __u64 file, __u32 kind)
@@ -31,7 +31,7 @@ static long sweep_one(void *map, const __u64 *address, struct live *live, struct
 {
 	struct file *file = (struct file *)*address;
 
-	if (references(file) <= 0 || BPF_CORE_READ(file, f_inode, i_ino) != live->inode)
+	if (references(file) <= 0 || READ(file, f_inode, i_ino) != live->inode)
 		forget_live(*totals, *address, live->kind);
 	return 0;
 }
@@ -62,7 +62,7 @@ __noinline int live_file(__u64 address, __u32 kind)
 		return 0;
 	live = kind == LIVE_SOCKET ? &totals->sockets : &totals->pipe_ends;
 	peak = kind == LIVE_SOCKET ? &totals->peak_sockets : &totals->peak_pipe_ends;
-	entry.inode = BPF_CORE_READ(file, f_inode, i_ino);
+	entry.inode = READ(file, f_inode, i_ino);
 	failed = bpf_map_update_elem(&live_files, &address, &entry, BPF_NOEXIST);
 	if (failed == -EEXIST) // a stale entry of the same address: taken over, not counted again
 		failed = bpf_map_update_elem(&live_files, &address, &entry, BPF_ANY) ?: -EEXIST;
@@ -84,13 +84,21 @@ static __always_inline void live_descriptor(int descriptor, __u32 kind)
 	live_file((__u64)file_of(bpf_get_current_task_btf(), descriptor), kind);
 }
 
+// Spares all other files the look into the map.
+static __always_inline bool may_live(struct file *file)
+{
+	__u32 kind = READ(file, f_inode, i_mode) & S_IFMT;
+
+	return kind == S_IFSOCK || kind == S_IFIFO;
+}
+
 // A descriptor is about to be closed.
 __noinline int closing_file(__u64 file)
 {
 	struct totals *totals = get_totals();
 	struct live *live;
 
-	if (!file || !totals)
+	if (!file || !totals || !may_live((struct file *)file))
 		return 0;
 	live = bpf_map_lookup_elem(&live_files, &file);
 	if (!live)

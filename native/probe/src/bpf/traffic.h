@@ -7,19 +7,19 @@ static __always_inline void name_object(struct file *file, struct super_block *s
 					struct object_key *key)
 {
 	if (magic == SOCKFS_MAGIC) {
-		struct socket *socket = BPF_CORE_READ(file, private_data);
+		struct socket *socket = READ(file, private_data);
 
 		key->kind = OBJECT_SOCKET;
-		key->inode = (__u16)BPF_CORE_READ(socket, type);
-		key->device = BPF_CORE_READ(socket, sk, __sk_common.skc_family);
+		key->inode = (__u16)READ(socket, type);
+		key->device = READ(socket, sk, __sk_common.skc_family);
 	} else if (magic == PIPEFS_MAGIC) {
 		key->kind = OBJECT_PIPE;
 	} else if (magic == ANON_INODE_FS_MAGIC) { // all share one inode
 		key->kind = OBJECT_ANONYMOUS;
-		key->inode = (__u64)BPF_CORE_READ(file, f_op);
+		key->inode = (__u64)READ(file, f_op);
 	} else {
-		key->inode = BPF_CORE_READ(file, f_inode, i_ino);
-		key->device = BPF_CORE_READ(sb, s_dev);
+		key->inode = READ(file, f_inode, i_ino);
+		key->device = READ(sb, s_dev);
 	}
 }
 
@@ -37,10 +37,10 @@ __noinline int learn_object(struct thread *thread, struct object_key *key, __u64
 	object.number = __sync_fetch_and_add(&totals->next_object, 1);
 	if (key->kind == OBJECT_FILE)
 		bpf_probe_read_kernel_str(object.component, sizeof(object.component),
-					  BPF_CORE_READ(file, f_inode, i_sb, s_type, name));
+					  READ(file, f_inode, i_sb, s_type, name));
 	if (key->kind == OBJECT_ANONYMOUS)
 		bpf_probe_read_kernel_str(object.name, sizeof(object.name),
-					  BPF_CORE_READ(file, f_path.dentry, d_name.name));
+					  READ(file, f_path.dentry, d_name.name));
 	if (bpf_map_update_elem(&objects, key, &object, BPF_NOEXIST) || key->kind != OBJECT_FILE)
 		return 0;
 	scratch = start_key(thread, 0, ROLE_OBJECT, object.number, 0);
@@ -55,14 +55,18 @@ static __always_inline bool jumps(struct file *file, __u32 moves, __u64 offset, 
 	__u64 address = (__u64)file, start, end, *last;
 	bool jumped;
 
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG ||
-	    BPF_CORE_READ(file, f_flags) & O_APPEND)
+	if ((READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG ||
+	    READ(file, f_flags) & O_APPEND)
 		return false;
-	end = moves & MOVES_AT ? offset + bytes : BPF_CORE_READ(file, f_pos);
+	end = moves & MOVES_AT ? offset + bytes : READ(file, f_pos);
 	start = end - bytes;
 	last = bpf_map_lookup_elem(&positions, &address);
-	jumped = last ? *last != start : start != 0;
-	bpf_map_update_elem(&positions, &address, &end, BPF_ANY);
+	if (!last) {
+		bpf_map_update_elem(&positions, &address, &end, BPF_ANY);
+		return start != 0;
+	}
+	jumped = *last != start;
+	*last = end; // in its place: an update would take a new element for it
 	return jumped;
 }
 
@@ -78,8 +82,8 @@ __noinline int note_traffic(struct thread *thread, __u32 nr, __u32 descriptor, _
 
 	if (!thread || !file)
 		return 0;
-	sb = BPF_CORE_READ(file, f_inode, i_sb);
-	name_object(file, sb, BPF_CORE_READ(sb, s_magic), &key.object);
+	sb = READ(file, f_inode, i_sb);
+	name_object(file, sb, READ(sb, s_magic), &key.object);
 	key.slot = thread->slot;
 	found = bpf_map_lookup_elem(&traffic, &key);
 	if (!found) {
@@ -104,7 +108,8 @@ __noinline int note_traffic(struct thread *thread, __u32 nr, __u32 descriptor, _
 // A file that was opened just now starts at its beginning, whatever lay at its address before.
 static __always_inline void forget_position(struct file *file)
 {
-	__u64 address = (__u64)file;
+	__u64 address = (__u64)file, *last = bpf_map_lookup_elem(&positions, &address);
 
-	bpf_map_delete_elem(&positions, &address);
+	if (last)
+		*last = 0;
 }
