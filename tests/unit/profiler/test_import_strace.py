@@ -244,6 +244,16 @@ def test_a_thread_that_executes_goes_on_under_the_first_number(tmp_path: Path) -
     assert ("/usr/bin/true", "getpid") in made
 
 
+def test_a_child_may_end_before_the_call_that_made_it_returns(tmp_path: Path) -> None:
+    child = ["1 fork( <unfinished ...>", "2 getpid() = 2", "2 +++ exited with 0 +++"]
+    again = ["1 <... fork resumed>) = 2", "1 fork() = 2"]
+    profile = of_lines(tmp_path, *child, again[0])
+    assert profile.events_lost == 0
+    assert [(row.how, row.count) for row in profile.starts] == [("fork", 1)]
+    # The number is used anew, and this time nothing is heard of the child.
+    assert of_lines(tmp_path, *child, *again).events_lost == 1
+
+
 def test_lines_that_are_no_strace_are_counted_shown_and_lost(tmp_path: Path) -> None:
     profile = of_lines(
         tmp_path, "getpid() = 1", "warning: what the\x1b[31m service; says", "getpid() = ", ""

@@ -46,6 +46,7 @@ class Follower:
         self.processes = Processes(tally)
         self._existing: set[str] = set()
         self._silent: set[int] = set()  # children of which nothing was heard
+        self._early: set[int] = set()  # children that were heard before the call that made them
         tally.main = main
 
     def take(self, call: Call) -> None:
@@ -196,15 +197,22 @@ class Follower:
     def _start(self, thread: Thread, call: Call, number: int) -> None:
         if not call.result:
             return
-        if call.result not in self.processes and len(self._silent) < MAX_DISTINCT:
-            self.adopt(call.result, thread, call.arguments)
+        if call.result in self._early:  # and may be gone by now
+            self._early.remove(call.result)
+        elif call.result not in self.processes and len(self._silent) < MAX_DISTINCT:
+            self._adopt(call.result, thread, call.arguments)
             self._silent.add(call.result)
         program, flags = thread.group.program, clone_flags(call.arguments)
         if flags or call.name != "clone3":  # else nobody says which it is
             self.tally.start(program, program, "thread" if "CLONE_THREAD" in flags else "fork")
 
     def adopt(self, number: int, parent: Thread, arguments: tuple[str, ...]) -> None:
-        """Thread `number` is a child of `parent`, made by a call with these arguments."""
+        """Thread `number` is a child of `parent`, made by a call that has not returned yet."""
+        self._adopt(number, parent, arguments)
+        if len(self._early) < MAX_DISTINCT:
+            self._early.add(number)
+
+    def _adopt(self, number: int, parent: Thread, arguments: tuple[str, ...]) -> None:
         self.processes.start(number, parent, clone_flags(arguments))
 
     def _close(self, thread: Thread, call: Call, number: int) -> None:
