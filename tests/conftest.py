@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from machine_state import RUN_MARK, snapshot_key, take_snapshot
 from onejob.base.natives import native_path
 from running import ROOT, Onejob, must, run_onejob
+
+# A loaded machine is slow without anything being wrong.
+settings.register_profile("onejob", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("onejob")
 
 BUILD_LIMIT_S = 1700
 FIXTURE_NEEDS = {"nginx_profile": ("root", "ebpf"), "nginx_image": ("kernel",)}

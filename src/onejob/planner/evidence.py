@@ -54,6 +54,7 @@ class Evidence:
         self._arguments: defaultdict[str, list[Argument]] = defaultdict(list)
         for argument in profile.arguments:
             self._arguments[argument.call_name].append(argument)
+        self._granted = {use.name for use in profile.capabilities if use.count > use.refused}
 
     def call_names(self) -> tuple[str, ...]:
         """Every call that was made."""
@@ -73,6 +74,19 @@ class Evidence:
     def succeeded(self, name: str) -> bool:
         """Whether the call was made and did not always fail."""
         return any(use.count > use.failed for use in self._calls.get(name, []))
+
+    def knows_capabilities(self) -> bool:
+        """Whether the profile holds each question of the kernel for a capability.
+
+        There are always some where the kernel has the tracepoint (cap_capable, 6.14); a partial
+        profile may miss others.
+        """
+        whole = self.profile.provenance is None or not self.profile.provenance.partial
+        return whole and bool(self.profile.capabilities)
+
+    def may_have_granted(self, capability: str) -> bool:
+        """Whether the kernel granted it, or nobody knows."""
+        return capability in self._granted or not self.knows_capabilities()
 
     def socket_families(self) -> dict[str, str]:
         """The socket families asked for, and the reason for each."""

@@ -10,12 +10,12 @@ from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
 from onejob.planner.accounts import account_named, account_texts, idle_libraries, service_folders
+from onejob.planner.capabilities import plan_capabilities
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.policy import (
     plan_calls,
-    plan_capabilities,
     plan_limits,
     plan_matrix,
     plan_memory,
@@ -54,6 +54,7 @@ def make_plan(
     chosen = choose_components(components, evidence, hardware, _filesystems(mounts), trust)
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
+    service = _plan_service(workload, profile)
     files, file_warnings = plan_files(
         profile, mounts, account_texts(profile), idle, service_folders(workload, profile)
     )
@@ -62,7 +63,7 @@ def make_plan(
         trust=trust,
         architecture="x86_64",
         machine=_plan_machine(hardware, profile),
-        service=_plan_service(workload, profile),
+        service=service,
         components=tuple(f"{name}: {reason}" for name, (_, reason) in chosen.items()),
         kernel_options=kernel_options(chosen),
         kernel_arguments=kernel_arguments(chosen),
@@ -75,7 +76,9 @@ def make_plan(
         memory=plan_memory(profile),
         limits=plan_limits(profile),
         settings=plan_settings(evidence, chosen),
-        capabilities=plan_capabilities(evidence, as_root=workload.user == "root"),
+        capabilities=plan_capabilities(
+            evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
+        ),
         warnings=(*write_warnings, *file_warnings),
     )
 

@@ -1,4 +1,4 @@
-"""Which calls, capabilities, limits and memory the service gets, each with its reason."""
+"""Which calls, limits and memory the service gets, each with its reason."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from onejob.model.component import Component
 from onejob.model.errors import InputError
 from onejob.model.plan import (
     CallDecision,
-    Capability,
     Limit,
     MatrixRow,
     MemoryArray,
@@ -24,20 +23,6 @@ MEMORY_HEAD_ROOM_PERCENT = 25
 _MIN_DESCRIPTORS = 1024
 _MAX_DESCRIPTORS = 1 << 20  # fs.nr_open: setrlimit(2) refuses more
 _MAX_TASKS = 1 << 22  # PID_MAX_LIMIT of linux/threads.h
-
-# capabilities(7): what each permits, by the call that needs it (numbers: linux/capability.h).
-_CAPABILITIES: tuple[tuple[str, int, tuple[str, ...]], ...] = (
-    ("CAP_CHOWN", 0, ("chown", "fchown", "lchown", "fchownat")),
-    ("CAP_FOWNER", 3, ("chmod", "fchmod", "fchmodat", "chown", "fchown", "utimensat")),
-    ("CAP_FSETID", 4, ("chmod", "fchmod", "fchmodat")),
-    ("CAP_KILL", 5, ("kill", "tgkill", "tkill")),
-    ("CAP_SETGID", 6, ("setgid", "setregid", "setresgid", "setgroups", "setfsgid")),
-    ("CAP_SETUID", 7, ("setuid", "setreuid", "setresuid", "setfsuid")),
-    ("CAP_IPC_LOCK", 14, ("mlock", "mlock2", "mlockall")),
-    ("CAP_SYS_CHROOT", 18, ("chroot",)),
-    ("CAP_SYS_NICE", 23, ("setpriority", "sched_setscheduler", "sched_setparam", "ioprio_set")),
-    ("CAP_MKNOD", 27, ("mknod", "mknodat")),
-)
 
 
 def plan_calls(
@@ -82,27 +67,6 @@ def plan_matrix(profile: Profile) -> tuple[MatrixRow, ...]:
         )
         for program, phases in sorted(cells.items())
     )
-
-
-def plan_capabilities(evidence: Evidence, *, as_root: bool = True) -> tuple[Capability, ...]:
-    """The capabilities whose calls succeeded, and those that addresses and owners ask for."""
-    found: dict[int, Capability] = {}
-    for name, number, calls in _CAPABILITIES:
-        used = [call for call in calls if evidence.succeeded(call)]
-        if used:
-            reason = f"{used[0]} {evidence.call_reason(used[0])}"
-            found[number] = Capability(name=name, number=number, reason=reason)
-    if as_root and any(a.uid and a.origin != "static" for a in evidence.profile.accounts):
-        reason = "the service starts as root and uses files of its own accounts"
-        found[1] = Capability(name="CAP_DAC_OVERRIDE", number=1, reason=reason)
-    ports = {port for port in evidence.profile_ports() if port < 1024}
-    if ports:
-        reason = f"binds port {min(ports)}"
-        found[10] = Capability(name="CAP_NET_BIND_SERVICE", number=10, reason=reason)
-    if families := {"AF_PACKET"} & evidence.socket_families().keys():
-        reason = f"opens {min(families)} sockets"
-        found[13] = Capability(name="CAP_NET_RAW", number=13, reason=reason)
-    return tuple(found[number] for number in sorted(found))
 
 
 def plan_limits(profile: Profile) -> tuple[Limit, ...]:

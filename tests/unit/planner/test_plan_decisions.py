@@ -9,7 +9,7 @@ from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
 from onejob.model.plan import Plan, PlannedFile
-from onejob.model.profile import Account, FileUse, ProgramAllocation
+from onejob.model.profile import FileUse, ProgramAllocation
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
 
@@ -317,29 +317,6 @@ def test_the_matrix_is_by_program_and_phase() -> None:
     (row,) = plan().matrix
     assert row.boot == ("bind", "execve", "listen", "socket")
     assert row.serve == ("chown", "read", "setuid", "write")
-
-
-def capabilities(**changes: Any) -> set[str]:
-    return {capability.name for capability in plan(**changes).capabilities}
-
-
-def test_capabilities_follow_from_calls_that_succeeded() -> None:
-    assert capabilities() >= {"CAP_CHOWN", "CAP_FOWNER", "CAP_NET_BIND_SERVICE"}
-    assert "CAP_SETUID" not in capabilities()  # it always failed
-    assert capabilities(calls=(), arguments=(), accounts=()) == set()
-
-
-def test_a_high_port_needs_no_capability() -> None:
-    assert "CAP_NET_BIND_SERVICE" not in capabilities(arguments=(argument("bind", 2, 8080),))
-    assert "CAP_NET_BIND_SERVICE" not in capabilities(arguments=(argument("bind", 1, 0),))
-    assert "CAP_NET_BIND_SERVICE" not in capabilities(
-        arguments=(argument("bind", 2, 80, failed=2),)
-    )
-
-
-def test_root_alone_needs_no_override() -> None:
-    assert "CAP_DAC_OVERRIDE" not in capabilities(accounts=(Account(name="root", uid=0, gid=0),))
-    assert "CAP_DAC_OVERRIDE" in capabilities()
 
 
 @pytest.mark.parametrize(
