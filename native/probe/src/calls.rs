@@ -60,6 +60,7 @@ pub struct Rule {
     facts: [i8; 3],
     moves: u8,
     second: i8,
+    waits: u8,
 }
 
 // `moves` of shared.h: what goes through the descriptor in the first argument.
@@ -121,6 +122,16 @@ impl Rule {
         Rule { second, ..self }
     }
 
+    /// It waits for a connection, a request, a signal or the end of a child.
+    const fn waits(self) -> Self {
+        Rule { waits: 1, ..self }
+    }
+
+    /// It waits, unless this argument has WNOHANG.
+    const fn waits_unless(self, argument: u8) -> Self {
+        Rule { waits: 1 + argument, ..self }
+    }
+
     const fn special(self, special: Special) -> Self {
         Rule { special, ..self }
     }
@@ -135,7 +146,7 @@ impl Rule {
     }
 
     /// The call as `struct rule` of shared.h.
-    pub fn to_bytes(self) -> [u8; 16] {
+    pub fn to_bytes(self) -> [u8; 20] {
         let has_facts = self.facts[0] >= 0;
         let plain = self.first.path < 0 && !self.returns_descriptor && !has_facts && self.moves == 0;
         let used = !(plain && self.special == Special::None);
@@ -147,7 +158,7 @@ impl Rule {
         let descriptor = u8::from(self.returns_descriptor);
         let head = [u8::from(used), self.special as u8, descriptor, u8::from(has_facts)];
         let [h, i, j, k] = head;
-        [h, i, j, k, a, b, c, d, e, f, g, self.moves, x, y, z, self.second as u8]
+        [h, i, j, k, a, b, c, d, e, f, g, self.moves, x, y, z, self.second as u8, self.waits, 0, 0, 0]
     }
 }
 
@@ -155,7 +166,18 @@ const fn call(nr: u32) -> Rule {
     let facts = [-1; 3];
     let (first, second_path) = (NO_PATH, NO_PATH);
     let (special, returns_descriptor) = (Special::None, false);
-    Rule { nr, special, returns_descriptor, first, second_path, flags: -1, facts, moves: 0, second: -1 }
+    Rule {
+        nr,
+        special,
+        returns_descriptor,
+        first,
+        second_path,
+        flags: -1,
+        facts,
+        moves: 0,
+        second: -1,
+        waits: 0,
+    }
 }
 
 /// A call that is only counted.
@@ -175,6 +197,7 @@ pub const CALLS: &[Rule] = &[
     call(3).special(Special::Close),                                       // close
     call(4).path(0),                                                       // stat
     call(6).path(0),                                                       // lstat
+    call(7).waits(),                                                       // poll
     call(9).facts(&[2, 3]).special(Special::Mmap),                         // mmap: prot, flags
     call(10).facts(&[2]),                                                  // mprotect: prot
     call(13).facts(&[0]),                                                  // rt_sigaction: signal
@@ -186,15 +209,17 @@ pub const CALLS: &[Rule] = &[
     call(20).moves(BYTES_ON),                                               // writev
     call(21).path(0).flags(1),                                             // access: mode
     call(22).special(Special::Pipe),                                       // pipe
+    call(23).waits(),                                                      // select
     call(28).facts(&[2]),                                                  // madvise: advice
     call(29).facts(&[0, 1]),                                                // shmget: key, size
     call(32).descriptor(),                                                 // dup
     call(33).descriptor().special(Special::Dup2),                          // dup2
+    call(34).waits(),                                                      // pause
     call(38).facts(&[0]),                                                   // setitimer: which
     call(40).moves(BYTES).and_through(1),                                   // sendfile: out, in
     call(41).facts(&[0, 1, 2]).descriptor().special(Special::Socket),      // socket: family, type, protocol
     call(42).special(Special::Connect),                                    // connect: family, port
-    call(43).descriptor().special(Special::Accept),                         // accept
+    call(43).descriptor().special(Special::Accept).waits(),                 // accept
     call(44).special(Special::Sendto).moves(BYTES),                         // sendto
     call(45).moves(BYTES),                                                  // recvfrom
     call(46).moves(BYTES),                                                  // sendmsg
@@ -206,6 +231,7 @@ pub const CALLS: &[Rule] = &[
     call(55).facts(&[1, 2]),                                               // getsockopt: level, name
     call(56).facts(&[0]),                                                  // clone: flags
     call(59).exec(-1, 0),                                                  // execve
+    call(61).waits_unless(2),                                              // wait4
     call(62).facts(&[1]),                                                  // kill: signal
     call(64).facts(&[0, 1]),                                                // semget: key, how many
     call(68).facts(&[0]),                                                   // msgget: key
@@ -238,7 +264,9 @@ pub const CALLS: &[Rule] = &[
     call(122).facts(&[0]).special(Special::Identity),                       // setfsuid
     call(123).facts(&[0]).special(Special::Identity),                       // setfsgid
     call(126).special(Special::Identity),                                   // capset
+    call(128).waits(),                                                     // rt_sigtimedwait
     call(129).facts(&[1]),                                                 // rt_sigqueueinfo: signal
+    call(130).waits(),                                                     // rt_sigsuspend
     call(132).path(0),                                                     // utime
     call(133).path(0),                                                     // mknod
     call(134).path(0),                                                     // uselib
@@ -267,14 +295,17 @@ pub const CALLS: &[Rule] = &[
     call(198).path(0),                                                     // lremovexattr
     call(200).facts(&[1]),                                                 // tkill: signal
     call(202).facts(&[1]),                                                  // futex: operation
+    call(208).waits(),                                                     // io_getevents
     call(213).descriptor(),                                                // epoll_create
     call(217).moves(OPERATES),                                              // getdents64
     call(222).facts(&[0]),                                                  // timer_create: clock
     call(230).facts(&[0, 1]),                                               // clock_nanosleep: clock, flags
+    call(232).waits(),                                                     // epoll_wait
     call(233).facts(&[1]),                                                  // epoll_ctl: operation
     call(234).facts(&[2]),                                                 // tgkill: signal
     call(235).path(0),                                                     // utimes
     call(240).descriptor(),                                                // mq_open
+    call(247).waits_unless(3),                                             // waitid
     call(250).facts(&[0]),                                                 // keyctl: operation
     call(251).facts(&[0]),                                                  // ioprio_set: which
     call(253).descriptor(),                                                // inotify_init
@@ -292,17 +323,20 @@ pub const CALLS: &[Rule] = &[
     call(267).at(0, 1),                                                    // readlinkat
     call(268).at(0, 1),                                                    // fchmodat
     call(269).at(0, 1).flags(2),                                           // faccessat: mode
+    call(270).waits(),                                                     // pselect6
+    call(271).waits(),                                                     // ppoll
     call(272).facts(&[0]),                                                 // unshare: flags
     call(275).moves(BYTES).and_through(2),                                  // splice: in, out
     call(276).moves(BYTES).and_through(1),                                  // tee: in, out
     call(277).moves(OPERATES),                                              // sync_file_range
     call(278).moves(BYTES),                                                 // vmsplice
     call(280).at(0, 1),                                                    // utimensat
+    call(281).waits(),                                                     // epoll_pwait
     call(282).descriptor(),                                                // signalfd
     call(283).descriptor().facts(&[0]),                                     // timerfd_create: clock
     call(284).descriptor(),                                                // eventfd
     call(285).facts(&[1]).moves(OPERATES),                                  // fallocate: mode
-    call(288).descriptor().special(Special::Accept),                        // accept4
+    call(288).descriptor().special(Special::Accept).waits(),                // accept4
     call(289).descriptor(),                                                // signalfd4
     call(290).descriptor(),                                                // eventfd2
     call(291).descriptor(),                                                // epoll_create1
@@ -336,6 +370,7 @@ pub const CALLS: &[Rule] = &[
     call(332).at(0, 1).flags(2),                                           // statx
     call(424).facts(&[1]),                                                 // pidfd_send_signal: signal
     call(425).descriptor(),                                                // io_uring_setup
+    call(426).waits(),                                                     // io_uring_enter
     call(428).at(0, 1).descriptor(),                                       // open_tree
     call(429).from(0, 1).to(2, 3),                                         // move_mount
     call(430).descriptor().special(Special::Mount),                         // fsopen
@@ -347,6 +382,7 @@ pub const CALLS: &[Rule] = &[
     call(437).at(0, 1).descriptor().special(Special::Openat2),             // openat2
     call(438).descriptor(),                                                // pidfd_getfd
     call(439).at(0, 1).flags(2),                                           // faccessat2: mode
+    call(441).waits(),                                                     // epoll_pwait2
     call(442).at(0, 1),                                                    // mount_setattr
     call(444).descriptor(),                                                // landlock_create_ruleset
     call(447).descriptor(),                                                // memfd_secret

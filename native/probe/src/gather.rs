@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::calls::rule_of;
 use crate::control::Control;
 use crate::failure::Failure;
-use crate::layout::{FACT_CAPABILITY, FileKey, NO_OBJECT, ROLE_PROGRAM, ROLES, Totals};
+use crate::layout::{FACT_CAPABILITY, FileKey, NO_OBJECT, ROLE_PROGRAM, ROLES, STAGE_EXEC, Totals};
 use crate::layout::{u16_at, u32_at, u64_at};
 use crate::more;
-use crate::recording::{Call, FORMAT, Fact, FileUse, Peaks, Program, Recording, Through};
+use crate::recording::{Call, FORMAT, Fact, FileUse, Peaks, Program, Recording, Stage, Through};
 
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -25,6 +25,7 @@ struct Caller {
 /// Which program and drill each slot of the kernel's counters belongs to.
 pub struct Slots {
     places: BTreeMap<u32, Place>,
+    stages: BTreeMap<u32, u32>,
     /// The recording's number of each program of the kernel's.
     ids: BTreeMap<u32, u32>,
     programs: Vec<Program>,
@@ -36,12 +37,13 @@ impl Slots {
         let slots = control.entries("slots")?;
         let numbers: BTreeMap<u32, (u32, u32)> =
             slots.iter().map(|(key, slot)| (u32_at(slot, 0), (u32_at(key, 0), u32_at(key, 4)))).collect();
+        let stages = slots.iter().map(|(key, slot)| (u32_at(slot, 0), u32_at(key, 8))).collect();
         let named = files.iter().filter(|(file, _)| file.role == ROLE_PROGRAM);
         let paths: BTreeMap<u32, String> =
             named.map(|(file, _)| (file.flags, String::from_utf8_lossy(&file.path).into_owned())).collect();
         let objects = callers.iter().map(|caller| caller.object).filter(|object| *object != NO_OBJECT);
         let raw: BTreeSet<u32> = numbers.values().map(|at| at.0).chain(objects).collect();
-        let mut found = Slots { places: BTreeMap::new(), ids: BTreeMap::new(), programs: Vec::new() };
+        let mut found = Slots { places: BTreeMap::new(), stages, ids: BTreeMap::new(), programs: Vec::new() };
         // Programs first, then the libraries that only others call through.
         let (ran, only_mapped): (Vec<u32>, Vec<u32>) =
             raw.iter().partition(|number| numbers.values().any(|at| at.0 == **number));
@@ -57,6 +59,11 @@ impl Slots {
     /// Where what stands in a slot belongs.
     pub fn place(&self, slot: u32) -> Option<Place> {
         self.places.get(&slot).copied()
+    }
+
+    /// What the process was and had done: `enum stage` of shared.h.
+    pub fn stage(&self, slot: u32) -> u32 {
+        self.stages.get(&slot).copied().unwrap_or_default()
     }
 
     /// The recording's number of a program or library of the kernel's.
@@ -106,6 +113,20 @@ fn collect_calls(control: &Control, slots: &Slots, callers: &[Caller]) -> Result
         }
     }
     Ok(calls.into_values().collect())
+}
+
+/// The calls again, by what the process was: a worker or not, settled or not. An execve that
+/// succeeded is the old program's here, for it was made under the rights of that.
+fn collect_stages(control: &Control, slots: &Slots, callers: &[Caller]) -> Result<Vec<Stage>> {
+    let mut rows = more::executions(control, slots)?;
+    for caller in callers.iter().filter(|caller| caller.count > 0) {
+        let stage = slots.stage(caller.slot);
+        if let Some(place) = slots.place(caller.slot).filter(|_| stage != STAGE_EXEC) {
+            *rows.entry((place, stage, caller.nr)).or_default() += caller.count;
+        }
+    }
+    let row = |(((program, drill), stage, nr), count)| Stage::new(program, drill, stage, nr, count);
+    Ok(rows.into_iter().map(row).collect())
 }
 
 fn collect_facts(control: &Control, slots: &Slots) -> Result<Vec<Fact>> {
@@ -183,6 +204,7 @@ pub fn gather(control: &Control, drills: &[String]) -> Result<Recording> {
         drills: drills.to_vec(),
         lost: collect_lost(control, &totals, &files),
         calls: collect_calls(control, &slots, &callers)?,
+        stages: collect_stages(control, &slots, &callers)?,
         facts: collect_facts(control, &slots)?,
         files: collect_files(&files, &slots),
         through: collect_through(&slots, &callers),

@@ -4,12 +4,17 @@ pub const CALLS: usize = 512;
 /// The head of a file key, before the path.
 const FILE_HEAD: usize = 16;
 /// `struct thread` of shared.h: what a watched thread starts with is all zeroes.
-pub const THREAD_SIZE: usize = 120 + 32 * 16;
+pub const THREAD_SIZE: usize = 136 + 32 * 16;
 /// Where `struct thread` has `chosen`.
 pub const CHOSEN: usize = 20;
 /// `struct seeded` of seed.h: process, program, slot.
 pub const SEEDED_SIZE: usize = 16;
 pub const NO_SLOT: u32 = u32::MAX;
+
+/// `enum stage`.
+pub const STAGE_WORKER: u32 = 1;
+pub const STAGE_SETTLED: u32 = 2;
+pub const STAGE_EXEC: u32 = 4;
 
 /// How a file was used, in shared.h's order; the roles behind these only name things.
 pub const ROLES: [&str; 7] = ["path", "from", "to", "exec", "map", "bind", "connect"];
@@ -21,6 +26,7 @@ pub const ROLE_FILESYSTEM: u8 = 9;
 pub const FACT_CAPABILITY: u32 = 512;
 pub const FACT_IDENTITY: u32 = 513;
 pub const FACT_START: u32 = 514;
+pub const STARTED_PROGRAM: u64 = 2;
 pub const STARTS: [&str; 3] = ["thread", "fork", "exec"];
 
 pub const NO_OBJECT: u32 = u32::MAX;

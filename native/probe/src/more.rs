@@ -9,6 +9,7 @@ use crate::recording::{Capability, Identity, Interface, Listener, Start, Traffic
 
 const AF_UNIX: u16 = 1;
 const AF_INET6: u16 = 10;
+const NR_EXECVE: u32 = 59;
 /// `struct object_key` and where `struct listener_key` has its address.
 const OBJECT_KEY: usize = 16;
 const ADDRESS: usize = 12;
@@ -73,29 +74,39 @@ fn address_of(key: &[u8]) -> String {
 }
 
 pub fn listeners(control: &Control, slots: &Slots) -> Result<Vec<Listener>> {
-    let mut rows = Vec::new();
+    // Sockets by place, family, type, port and address: backlog, longest queue, accepted.
+    type Socket = (Place, u16, u16, u16, String);
+    let mut rows: BTreeMap<Socket, [u64; 3]> = BTreeMap::new();
     for (key, value) in control.entries("listeners")? {
-        let Some((program, drill)) = slots.place(u32_at(&key, 0)) else { continue };
-        rows.push(Listener {
-            program,
-            drill,
-            family: u16_at(&key, 4),
-            kind: u16_at(&key, 6),
-            port: u16_at(&key, 8),
-            address: address_of(&key),
-            backlog: u64_at(&value, 0),
-            queue_peak: u64_at(&value, 8),
-            accepted: u64_at(&value, 16),
-        });
+        let Some(place) = slots.place(u32_at(&key, 0)) else { continue };
+        let socket = (place, u16_at(&key, 4), u16_at(&key, 6), u16_at(&key, 8), address_of(&key));
+        let [backlog, queue_peak, accepted] = rows.entry(socket).or_default();
+        *backlog = u64_at(&value, 0).max(*backlog);
+        *queue_peak = u64_at(&value, 8).max(*queue_peak);
+        *accepted += u64_at(&value, 16);
     }
-    rows.sort_by(|a, b| {
-        (a.program, a.drill, a.port, &a.address).cmp(&(b.program, b.drill, b.port, &b.address))
-    });
-    Ok(rows)
+    let row = |(socket, [backlog, queue_peak, accepted]): (Socket, [u64; 3])| {
+        let ((program, drill), family, kind, port, address) = socket;
+        Listener { program, drill, family, kind, address, port, backlog, queue_peak, accepted }
+    };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// Facts by their place and arguments: how often, and how often of these with a refusal.
 type Facts = BTreeMap<(Place, [u64; 3]), [u64; 2]>;
+
+/// How often each stage of a program executed another one, as rows of calls.
+pub fn executions(control: &Control, slots: &Slots) -> Result<BTreeMap<(Place, u32, u32), u64>> {
+    let mut rows = BTreeMap::new();
+    for (key, value) in control.entries("facts")? {
+        let (slot, number) = (u32_at(&key, 0), u32_at(&key, 4));
+        let executed = number == layout::FACT_START && u64_at(&key, 16) == layout::STARTED_PROGRAM;
+        if let Some(place) = slots.place(slot).filter(|_| executed) {
+            *rows.entry((place, slots.stage(slot), NR_EXECVE)).or_default() += u64_at(&value, 0);
+        }
+    }
+    Ok(rows)
+}
 
 /// The facts with this number.
 fn facts(control: &Control, slots: &Slots, number: u32) -> Result<Facts> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::layout::{STAGE_SETTLED, STAGE_WORKER};
 
 pub const FORMAT: u32 = 2;
 
@@ -18,6 +19,7 @@ pub struct Recording {
     pub lost: BTreeMap<&'static str, u64>,
     pub programs: Vec<Program>,
     pub calls: Vec<Call>,
+    pub stages: Vec<Stage>,
     pub facts: Vec<Fact>,
     pub files: Vec<FileUse>,
     pub through: Vec<Through>,
@@ -65,6 +67,25 @@ pub struct Call {
     pub count: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<u16, u64>,
+}
+
+/// Of the calls of a program, those that its processes made as a worker or not, settled or not.
+#[derive(Serialize)]
+pub struct Stage {
+    pub program: u32,
+    pub drill: u32,
+    pub nr: u32,
+    pub worker: bool,
+    pub settled: bool,
+    pub count: u64,
+}
+
+impl Stage {
+    /// `stage` as `enum stage` of shared.h has it.
+    pub fn new(program: u32, drill: u32, stage: u32, nr: u32, count: u64) -> Self {
+        let (worker, settled) = (stage & STAGE_WORKER != 0, stage & STAGE_SETTLED != 0);
+        Stage { program, drill, nr, worker, settled, count }
+    }
 }
 
 #[derive(Serialize)]

@@ -20,6 +20,7 @@ How = Literal[
     "read", "written", "appended", "executed", "mapped", "listed", "looked-up", "linked",
     "created", "renamed-from", "renamed-to", "removed", "changed", "bound", "connected", "missing",
 ]  # fmt: skip
+Role = Literal["main", "worker"]
 StartHow = Literal["thread", "fork", "exec"]
 Id = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -110,6 +111,23 @@ class Relationship(Noun):
     drill: str
     count: Count
     components: tuple[str, ...] = ()
+
+
+class RoleCall(Noun):
+    """Of the calls of `program` in one drill, those of its processes in a role and a state.
+
+    A `worker` was forked by the program and has executed nothing since. A process has `settled`
+    from the first call on that waits (for a connection, a request, a signal, the end of a child)
+    after it, or before its fork the process that forked it, had listened. An execve that succeeded
+    is the call of the program that made it.
+    """
+
+    program: str
+    role: Role
+    settled: bool = False
+    call_name: str
+    drill: str
+    count: Count
 
 
 class Traffic(Noun):
@@ -341,6 +359,7 @@ class Profile(Noun):
     groups: tuple[Group, ...] = ()
     packages: tuple[Package, ...] = ()
     relationships: tuple[Relationship, ...] = ()
+    role_calls: tuple[RoleCall, ...] = ()
     traffic: tuple[Traffic, ...] = ()
     listeners: tuple[Listener, ...] = ()
     capabilities: tuple[CapabilityUse, ...] = ()

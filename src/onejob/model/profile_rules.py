@@ -62,6 +62,9 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
         "program": K, "call_name": K, "library": K, "drill": K,
         "count": C, "components": Rule.UNION,
     },
+    nouns.RoleCall: {
+        "program": K, "role": K, "settled": K, "call_name": K, "drill": K, "count": C,
+    },
     nouns.Traffic: {
         "object": K, "program": K, "call_name": K, "drill": K, "component": K,
         "count": C, "bytes": C, "jumps": C,
@@ -108,7 +111,8 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
         "provenance": Rule.PART, "drills": Rule.SEQUENCE, "calls": Rule.ROWS,
         "arguments": Rule.ROWS, "files": Rule.ROWS, "allocations": Rule.ROWS,
         "accounts": Rule.ROWS, "groups": Rule.ROWS, "packages": Rule.ROWS,
-        "relationships": Rule.ROWS, "traffic": Rule.ROWS, "listeners": Rule.ROWS,
+        "relationships": Rule.ROWS, "role_calls": Rule.ROWS,
+        "traffic": Rule.ROWS, "listeners": Rule.ROWS,
         "capabilities": Rule.ROWS, "identities": Rule.ROWS, "starts": Rule.ROWS,
         "program_peaks": Rule.ROWS, "scheduling": Rule.ROWS, "kernel_interfaces": Rule.ROWS,
         "reachable_calls": Rule.ROWS, "unfollowed": Rule.ROWS, "unrecorded_memory": Rule.ROWS,

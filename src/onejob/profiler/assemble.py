@@ -72,6 +72,7 @@ def assemble(
         groups=group_rows,
         packages=closure_of(os.path.realpath(subject.program), subject.packages),
         relationships=facts.relationships(),
+        role_calls=facts.role_calls(),
         traffic=facts.traffic(),
         listeners=facts.listeners(),
         capabilities=facts.capabilities(),

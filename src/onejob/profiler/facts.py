@@ -13,6 +13,7 @@ from onejob.model.profile import (
     Listener,
     ProgramPeak,
     Relationship,
+    RoleCall,
     Start,
     Traffic,
 )
@@ -62,6 +63,23 @@ class Facts:
             for seen in self._recording.through
         )
         return tuple(sorted(rows, key=lambda r: (r.program, r.call_name, r.library, r.drill)))
+
+    def role_calls(self) -> tuple[RoleCall, ...]:
+        """The calls by what the process was that made them."""
+        rows = (
+            RoleCall(
+                program=self.program(seen),
+                drill=self.drill(seen),
+                role="worker" if seen.worker else "main",
+                settled=seen.settled,
+                call_name=call_name(seen.nr),
+                count=seen.count,
+            )
+            for seen in self._recording.stages
+        )
+        return tuple(
+            sorted(rows, key=lambda r: (r.program, r.role, r.settled, r.call_name, r.drill))
+        )
 
     def traffic(self) -> tuple[Traffic, ...]:
         """Operations and bytes by object."""

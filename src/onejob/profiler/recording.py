@@ -48,6 +48,17 @@ class CallsSeen(Noun):
     errors: dict[Errno, Number] = Field(default_factory=dict)
 
 
+class StageSeen(Noun):
+    """Of a program's calls in a drill, those of workers or others, before or after they settled."""
+
+    program: Number
+    drill: Number
+    nr: Number
+    worker: bool = False
+    settled: bool = False
+    count: Number
+
+
 class FactSeen(Noun):
     """Selected arguments of a call."""
 
@@ -200,6 +211,7 @@ class Recording(Noun):
     lost: dict[str, Number]
     programs: tuple[ProgramSeen, ...]
     calls: tuple[CallsSeen, ...]
+    stages: tuple[StageSeen, ...] = ()
     facts: tuple[FactSeen, ...]
     files: tuple[FileSeen, ...]
     through: tuple[ThroughSeen, ...] = ()
@@ -230,14 +242,14 @@ class Recording(Noun):
     def rows(self) -> "Iterator[Seen]":
         """Everything that belongs to a program and a drill."""
         yield from chain(
-            self.calls, self.facts, self.files, self.through, self.traffic, self.listeners,
-            self.capabilities, self.identities, self.starts, self.interfaces,
+            self.calls, self.stages, self.facts, self.files, self.through, self.traffic,
+            self.listeners, self.capabilities, self.identities, self.starts, self.interfaces,
         )  # fmt: skip
 
 
 Seen = (
-    CallsSeen | FactSeen | FileSeen | ThroughSeen | TrafficSeen | ListenerSeen | CapabilitySeen
-    | IdentitySeen | StartSeen | InterfaceSeen
+    CallsSeen | StageSeen | FactSeen | FileSeen | ThroughSeen | TrafficSeen | ListenerSeen
+    | CapabilitySeen | IdentitySeen | StartSeen | InterfaceSeen
 )  # fmt: skip
 
 

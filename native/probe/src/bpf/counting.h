@@ -10,10 +10,10 @@ static __always_inline __u32 current_drill(void)
 	return now ? *now : 0;
 }
 
-// The row of counters of a program in a drill, made at first use.
-__noinline __u32 find_slot(__u32 program, __u32 in_drill)
+// The row of counters of a program in a drill and a stage, made at first use.
+__noinline __u32 find_slot(__u32 program, __u32 in_drill, __u32 stage)
 {
-	struct slot_key key = { .program = program, .drill = in_drill };
+	struct slot_key key = { .program = program, .drill = in_drill, .stage = stage };
 	__u32 *known = bpf_map_lookup_elem(&slots, &key), fresh;
 	struct totals *totals = get_totals();
 
@@ -37,8 +37,33 @@ static __always_inline void refresh_slot(struct thread *thread)
 	if (thread->drill == now && thread->slot != NO_SLOT)
 		return;
 	thread->drill = now;
-	thread->slot = find_slot(thread->program, now);
+	thread->slot = find_slot(thread->program, now, thread->stage);
 	__builtin_memset(thread->cache, 0, sizeof(thread->cache));
+}
+
+// Whether this call waits: for a connection, a request, a signal or the end of a child.
+static __always_inline bool is_wait(struct rule *rule, struct pt_regs *regs)
+{
+	if (rule->waits == WAITS + 2) // wait4(2): its third argument
+		return !(regs->dx & WNOHANG);
+	if (rule->waits == WAITS + 3) // waitid(2)
+		return !(regs->r10 & WNOHANG);
+	return rule->waits;
+}
+
+// What the process has done by the time of this call: one of its threads may have settled it.
+static __always_inline void settle(struct task_struct *task, struct thread *thread,
+				   struct rule *rule, struct pt_regs *regs)
+{
+	struct thread *leader = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
+
+	if (!leader || !leader->listens)
+		return;
+	if (!leader->settled && !is_wait(rule, regs))
+		return;
+	leader->settled = true;
+	thread->stage |= STAGE_SETTLED;
+	thread->slot = NO_SLOT;
 }
 
 static long object_of_vma(struct task_struct *task, struct vm_area_struct *vma, __u32 *object)

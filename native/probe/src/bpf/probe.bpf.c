@@ -13,6 +13,14 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL"; // the kernel's tracing helpers 
 #define NR_EXECVE 59
 #define NR_MOUNT 165
 
+static __always_inline void now_listens(struct task_struct *task)
+{
+	struct thread *leader = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
+
+	if (leader)
+		leader->listens = true;
+}
+
 static __always_inline bool is_lock(__u64 command)
 {
 	return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK ||
@@ -67,10 +75,12 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long id)
 		LOSE(foreign);
 		return 0;
 	}
-	refresh_slot(thread);
 	rule = bpf_map_lookup_elem(&rules, &nr);
 	if (!rule)
 		return 0;
+	if (!(thread->stage & STAGE_SETTLED))
+		settle(task, thread, rule, regs);
+	refresh_slot(thread);
 	if (rule->special != SPECIAL_EXEC) // counted for the program that results, see on_exec
 		count_call(thread, regs->ip, nr);
 	if (rule->special == SPECIAL_NO_RETURN)
@@ -92,6 +102,7 @@ static __always_inline void exit_successful(struct thread *thread, __u32 nr, str
 	switch (rule->special) {
 	case SPECIAL_LISTEN:
 		note_listener(thread, thread->args[0], 0);
+		now_listens(bpf_get_current_task_btf());
 		break;
 	case SPECIAL_ACCEPT:
 		live_descriptor(result, LIVE_SOCKET);
@@ -199,7 +210,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	struct task_struct *self = bpf_get_current_task_btf();
 	struct thread *from = bpf_task_storage_get(&threads, self, NULL, 0);
 	struct totals *totals = get_totals();
-	struct thread *to;
+	struct thread *to, *leader;
 
 	if (!from || !from->active) // a thread that is not seeded yet, of a process that was chosen
 		from = bpf_task_storage_get(&threads, self->group_leader, NULL, 0);
@@ -216,6 +227,13 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	to->program = from->program;
 	to->drill = from->drill;
 	to->slot = from->slot;
+	to->stage = from->stage;
+	if (child->pid == child->tgid) {
+		leader = bpf_task_storage_get(&threads, self->group_leader, NULL, 0);
+		to->listens = leader && leader->listens;
+		to->stage = STAGE_WORKER;
+		to->slot = NO_SLOT;
+	}
 	to->active = true;
 	note_start(from, from->program, child->pid != child->tgid ? STARTED_THREAD : STARTED_PROCESS);
 	count_thread(child->group_leader);
@@ -261,7 +279,9 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	}
 	thread->program = program;
 	thread->drill = current_drill();
-	thread->slot = find_slot(thread->program, thread->drill);
+	thread->stage = STAGE_EXEC;
+	thread->settled = false;
+	thread->slot = find_slot(thread->program, thread->drill, thread->stage);
 	__builtin_memset(thread->cache, 0, sizeof(thread->cache));
 	totals->doubts = 1; // close-on-exec happened unseen
 	count_call(thread, 0, nr);
@@ -270,6 +290,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	scratch = fresh ? start_key(thread, nr, ROLE_PROGRAM, program, 0) : NULL;
 	if (scratch)
 		store_file(self, scratch, bprm->file);
+	thread->stage = 0;
+	thread->slot = NO_SLOT; // the next call finds it
 	return 0;
 }
 

@@ -52,11 +52,15 @@ static __always_inline void start_watch(struct task_struct *task, struct thread 
 					struct file *executable)
 {
 	struct task_struct *leader = task->group_leader;
+	struct thread *parent;
 	bool fresh;
 
 	thread->program = find_program(executable, &fresh);
 	thread->drill = current_drill();
-	thread->slot = find_slot(thread->program, thread->drill);
+	parent = bpf_task_storage_get(&threads, task->real_parent->group_leader, NULL, 0);
+	if (parent && parent->active && parent->program == thread->program)
+		thread->stage = STAGE_WORKER; // forked, as far as can be told now
+	thread->slot = find_slot(thread->program, thread->drill, thread->stage);
 	thread->chosen = true;
 	note_identity(task, thread);
 	count_thread(leader);
@@ -87,7 +91,7 @@ int seed_thread(struct bpf_iter__task *ctx)
 		process = bpf_map_lookup_elem(&processes, &tgid);
 		seeded.pid = process ? process->pid : 0;
 		seeded.program = thread->program;
-		seeded.slot = thread->slot;
+		seeded.slot = find_slot(thread->program, thread->drill, 0); // once for a program
 	}
 	bpf_seq_write(ctx->meta->seq, &seeded, sizeof(seeded));
 	return 0;
@@ -118,7 +122,11 @@ int seed_file(struct bpf_iter__task_file *ctx)
 		return 0;
 	live_file(address, LIVE_SOCKET);
 	socket = BPF_CORE_READ(file, private_data);
-	if (BPF_CORE_READ(socket, sk, __sk_common.skc_state) == TCP_LISTEN)
+	if (BPF_CORE_READ(socket, sk, __sk_common.skc_state) == TCP_LISTEN) {
+		thread = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
+		if (thread)
+			thread->listens = true;
 		note_listening(thread, address, 0);
+	}
 	return 0;
 }

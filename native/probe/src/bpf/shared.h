@@ -6,7 +6,7 @@
 #include "kernel.h"
 
 #define CALLS 512            // x86_64 call numbers stay below
-#define SLOTS 2048           // pairs of (program, drill)
+#define SLOTS 8192           // triples of (program, drill, stage)
 #define NO_SLOT 0xffffffff
 #define COUNTERS 131072      // triples of (slot, call, instruction)
 #define NO_OBJECT 0xffffffff
@@ -23,6 +23,15 @@ enum role {
 // Facts that are no call's arguments stand among the facts, under numbers that no call has.
 enum { FACT_CAPABILITY = 512, FACT_IDENTITY, FACT_START };
 enum { STARTED_THREAD, STARTED_PROCESS, STARTED_PROGRAM };
+
+// What a process is and has done so far. A worker was forked and has executed nothing since. A
+// process listens once a listen(2) of its own, or of the one that forked it before, succeeded; it
+// settles with the first call that waits after that, and executing a program unsettles it.
+enum stage {
+	STAGE_WORKER = 1,
+	STAGE_SETTLED = 2,
+	STAGE_EXEC = 4,      // of the execve(2) that made it what it is, and nothing else
+};
 
 // What a call needs beyond counting, paths and facts; mirrored in calls.rs.
 enum special {
@@ -56,7 +65,11 @@ struct rule {
 	__s8 path, dirfd, role, flags;
 	__s8 path2, dirfd2, role2, moves;
 	__s8 facts[3], second; // `second`: another descriptor that is moved through
+	__u8 waits, unused[3]; // WAITS, or one more than the argument that may hold WNOHANG
 };
+
+#define WAITS 1
+#define WNOHANG 1 // include/uapi/linux/wait.h
 
 // What `moves` may say of a call; mirrored in calls.rs.
 #define MOVES 1         // works through the descriptor in its first argument
@@ -75,6 +88,9 @@ struct thread {
 	__u32 program, drill, slot;
 	__u32 pending;  // number of the call in progress + 1, 0 = none
 	__u32 chosen;   // it ran before it was watched: an iterator makes it active, see seed.h
+	__u32 stage;    // of its process, as far as this thread knows
+	__u32 listens, settled; // of the process, in the thread that leads it
+	__u32 unused;
 	__u64 args[8];
 	struct place before; // where relative paths started before chdir or chroot
 	struct cached {
@@ -88,7 +104,7 @@ struct process {
 	__s32 pid; // as the probe sees it, should it live in a PID namespace
 };
 
-struct slot_key { __u32 program, drill; };
+struct slot_key { __u32 program, drill, stage; };
 struct caller_key { __u64 address; __u32 slot, nr; };
 struct caller { __u32 index, object; }; // `object`: number of a program or library
 struct error_key { __u32 slot; __u16 nr, error; };

@@ -1,0 +1,58 @@
+"""Calls by role and state: which a process makes as a worker or not, before or after it settles."""
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from probe_driver import NR, Recording, record
+
+pytestmark = [pytest.mark.ebpf, pytest.mark.root]
+SOURCE = Path(__file__).parent / "workload_stages.c"
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = tmp_path_factory.mktemp("stages")
+    program = folder / "service"
+    options = ["-O1", "-Wall", "-Wno-unused-result", "-Werror", "-pthread", "-o", str(program)]
+    subprocess.run(["gcc", *options, str(SOURCE)], check=True, timeout=60)
+    return record(folder, program)
+
+
+def stages(recording: Recording, name: str) -> dict[tuple[str, str], int]:
+    found: Counter[tuple[str, str]] = Counter()
+    for row in recording.rows("stages", name):
+        role = "worker" if row["worker"] else "main"
+        found[role, "settled" if row["settled"] else "starting"] += row["count"]
+    return dict(found)
+
+
+def test_each_role_and_state_has_its_calls(recording: Recording) -> None:
+    assert stages(recording, "getpid") == {
+        ("main", "starting"): 1 + 2 + 64,  # before and after listen(2), and as the next program
+        ("main", "settled"): 4,
+        ("worker", "starting"): 1 + 4 + 2 + 8,  # nobody listened; a thread of it, too
+        ("worker", "settled"): 16 + 32,  # of a thread that another one settled, and of that one
+    }
+
+
+def test_the_call_that_waits_is_made_by_a_settled_process(recording: Recording) -> None:
+    assert stages(recording, "poll") == {("worker", "starting"): 1, ("worker", "settled"): 1}
+    assert stages(recording, "wait4") == {
+        ("main", "starting"): 1, ("main", "settled"): 1, ("worker", "starting"): 1,
+    }  # fmt: skip
+
+
+def test_an_execution_is_a_call_of_the_program_that_made_it(recording: Recording) -> None:
+    assert stages(recording, "execve") == {("main", "settled"): 1}
+
+
+def test_the_stages_of_a_call_add_up_to_its_count(recording: Recording) -> None:
+    calls, parts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+    for row in recording.data["calls"]:
+        calls[row["program"], row["nr"]] += row["count"]
+    for row in recording.data["stages"]:
+        parts[row["program"], row["nr"]] += row["count"]
+    calls[0, NR["execve"]] -= 1  # the first, by which the watch began
+    assert parts == calls
