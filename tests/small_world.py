@@ -24,6 +24,7 @@ from onejob.model.profile import (
     Profile,
     ProgramAllocation,
     Provenance,
+    RoleCall,
     SystemCall,
     Use,
 )
@@ -44,6 +45,8 @@ environment = { MODE = "small" }
 name = "serve"
 run = ["true"]
 """
+
+SERVED = ("read", "write", "chown", "setuid")
 
 COMPONENT_TEXTS = {
     "base": """
@@ -193,6 +196,14 @@ def profile(**changes: Any) -> Profile:
         "calls": (
             call("execve", "start", 1), call("socket", "start"), call("read"), call("write"),
             call("chown"), call("setuid", failed=2), call("bind", "start"), call("listen", "start"),
+        ),
+        "role_calls": tuple(
+            RoleCall(
+                program=PROGRAM, role="main", settled=settled, call_name=name,
+                drill="serve" if settled else "start", count=1,
+            )
+            for settled, names in ((False, ("socket", "bind", "listen")), (True, SERVED))
+            for name in names
         ),
         "arguments": (
             argument("bind", 2, 80), argument("listen", 511), argument("listen", 2**32 - 1),

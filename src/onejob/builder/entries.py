@@ -8,14 +8,14 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from onejob.builder.instance import DATA, INSTANCE, POLICY
+from onejob.builder.instance import DATA, INSTANCE, POLICY, ROWS
 from onejob.model.errors import BuildError
 from onejob.model.plan import Mount, Plan, PlannedFile
 
 # linux/limits.h: NAME_MAX, and PATH_MAX without its final zero byte.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
 # Written by the builder itself; a plan that brings its own is refused.
-GENERATED = (INSTANCE, POLICY)
+GENERATED = (INSTANCE, POLICY, ROWS)
 
 _NATIVE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -13,6 +13,7 @@ from onejob.base.progress import Progress
 from onejob.builder.entries import GENERATED
 from onejob.builder.kernel import KernelBuild, build_kernel
 from onejob.builder.placement import check_destination, put_in_place, workshop
+from onejob.builder.policy import enforces_rows
 from onejob.builder.root import build_root
 from onejob.model.image import (
     KERNEL,
@@ -159,7 +160,7 @@ def image_facts(image: Image) -> ImageFacts:
     kernel = image.manifest.kernel
     planned = [file for file in image.plan.files if file.kind != "directory"]
     return ImageFacts(
-        files=len(planned) + len(GENERATED),
+        files=len(planned) + (len(GENERATED) if enforces_rows(image.plan) else len(GENERATED) - 1),
         root_bytes=sizes[ROOT],
         kernel_bytes=sizes[KERNEL] if kernel else None,
         calls=len({call.number for call in image.plan.calls}),

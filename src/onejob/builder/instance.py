@@ -1,18 +1,35 @@
 """What process 1 reads at boot: /.onejob/instance.json, made of the plan."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from onejob.model.plan import Mount, Plan
+from onejob.model.plan import MatrixRow, Mount, Plan
 
 INSTANCE = "/.onejob/instance.json"
 POLICY = "/.onejob/policy.bpf"
 DATA = "/.onejob/data"
+ROWS = "/.onejob/rows.bpf"
+
+Cell = tuple[str, ...]
 
 
-def instance_text(plan: Plan) -> str:
-    """The contract with native/init, which refuses a key that it does not know."""
-    return json.dumps(_instance(plan), ensure_ascii=False, separators=(",", ":")) + "\n"
+def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
+    """The contract with native/init, which refuses a key that it does not know.
+
+    `places`: where in ROWS the filter of each cell of the matrix lies, by its calls: number of the
+    first instruction, and how many they are. Empty where the matrix is not enforced.
+    """
+    instance = _instance(plan)
+    if places:
+        instance["rows"] = [_row(row, places) for row in plan.matrix]
+    return json.dumps(instance, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _row(row: MatrixRow, places: Mapping[Cell, tuple[int, int]]) -> dict[str, Any]:
+    """Without `serve` where no process was seen to settle."""
+    serve = {"serve": places[row.serve]} if row.serve else {}
+    return {"program": row.program, "role": row.role, "boot": places[row.boot], **serve}
 
 
 def _instance(plan: Plan) -> dict[str, Any]:

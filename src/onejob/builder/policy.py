@@ -1,8 +1,10 @@
-"""The plan's system calls as a finished seccomp filter: an array of ``struct sock_filter``.
+"""The plan's system calls as finished seccomp filters: arrays of ``struct sock_filter``.
 
-Allowed calls pass; every other one is handed to process 1 (user notification), which counts it,
-names it and refuses it. A call of another architecture, or of x32, kills the process: no program
-of the image makes one.
+The policy is for all: allowed calls pass; every other one is handed to process 1 (user
+notification), which counts it, names it and refuses it. A row of the matrix is put on top of it in
+each process, and hands what it does not allow to process 1 as its tracer (one listener is all that
+the kernel allows a process). A call of another architecture, or of x32, kills the process: no
+program of the image makes one.
 """
 
 import os
@@ -10,6 +12,7 @@ from collections.abc import Iterable
 
 import pyseccomp
 
+from onejob.builder.instance import Cell
 from onejob.model.errors import BuildError, LacksError
 from onejob.model.plan import CallDecision, Plan
 from onejob.model.syscalls import call_number
@@ -41,14 +44,44 @@ def check_call(call: CallDecision) -> None:
         )
 
 
-def compile_filter(numbers: Iterable[int]) -> bytes:
+def enforces_rows(plan: Plan) -> bool:
+    """Whether the matrix of `plan` becomes filters.
+
+    Not where the service may gain rights by execve: without no_new_privs the kernel takes no filter
+    from a process that has no CAP_SYS_ADMIN (seccomp(2)).
+    """
+    return bool(plan.matrix) and plan.service.no_new_privileges
+
+
+def build_rows(plan: Plan) -> tuple[bytes, dict[Cell, tuple[int, int]]]:
+    """The filters of the matrix of `plan`, one after the other, and where each cell's lies.
+
+    The place is the number of its first instruction, and how many it has. Nothing where the matrix
+    is not enforced.
+    """
+    rows, places = b"", dict[Cell, tuple[int, int]]()
+    numbers = {call.name: call.number for call in plan.calls}
+    for cell in [cell for row in plan.matrix for cell in (row.boot, row.serve) if cell]:
+        if strange := sorted(set(cell) - numbers.keys()):
+            raise BuildError(
+                f"plan: its matrix has {strange[0]}, which is none of its calls",
+                "plan again: onejob build PROFILE does so",
+            )
+        if cell not in places and enforces_rows(plan):
+            row = compile_filter((numbers[name] for name in cell), pyseccomp.TRACE(0))
+            places[cell] = len(rows) // INSTRUCTION_BYTES, len(row) // INSTRUCTION_BYTES
+            rows += row
+    return rows, places
+
+
+def compile_filter(numbers: Iterable[int], otherwise: int = pyseccomp.NOTIFY) -> bytes:
     """BPF that allows exactly the calls `numbers`, by a binary search over them.
 
     By number, so that a call newer than the installed libseccomp can be allowed too.
     """
     try:
         pyseccomp.set_api(_API_LEVEL)
-        rules = pyseccomp.SyscallFilter(pyseccomp.NOTIFY)
+        rules = pyseccomp.SyscallFilter(otherwise)
         rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
         rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
         for number in sorted(set(numbers)):

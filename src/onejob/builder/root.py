@@ -4,9 +4,9 @@ from pathlib import Path
 
 from onejob.base.progress import Progress
 from onejob.builder.entries import complete_entries
-from onejob.builder.instance import INSTANCE, POLICY, instance_text
+from onejob.builder.instance import INSTANCE, POLICY, ROWS, instance_text
 from onejob.builder.pack import pack_tree
-from onejob.builder.policy import build_policy
+from onejob.builder.policy import build_policy, build_rows
 from onejob.builder.tree import lay_tree
 from onejob.builder.verity import append_tree
 from onejob.model.image import Verity
@@ -20,7 +20,10 @@ def build_root(plan: Plan, tree: Path, image: Path, progress: Progress) -> Verit
     seeds it on first use with the directories that the root has for it.
     """
     entries = complete_entries(plan)
-    generated = {POLICY: build_policy(plan), INSTANCE: instance_text(plan).encode()}
+    rows, places = build_rows(plan)
+    instance = instance_text(plan, places).encode()
+    generated = {POLICY: build_policy(plan), ROWS: rows, INSTANCE: instance}
+    generated = {path: content for path, content in generated.items() if content}
     tree.mkdir(mode=0o700)
     lay_tree(entries, generated, tree, progress)
     form = plan.root

@@ -1,8 +1,9 @@
 """JSON files of ours: read and validated, written in one stable form."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -30,5 +31,13 @@ def parse_json(text: str, noun: type[NounT], name: str) -> NounT:
 
 def to_json(noun: Noun) -> str:
     """The one file form: fields in declaration order, two blanks, a final newline."""
-    data = noun.model_dump(mode="json", exclude_defaults=False)
+    return _text(noun.model_dump(mode="json", exclude_defaults=False))
+
+
+def rows_to_json(nouns: Iterable[Noun]) -> str:
+    """A list of nouns in the same form."""
+    return _text([noun.model_dump(mode="json") for noun in nouns])
+
+
+def _text(data: Any) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

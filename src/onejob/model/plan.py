@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from onejob.model.noun import Noun
+from onejob.model.profile import Role
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Identity = Annotated[int, Field(ge=0, lt=2**32)]
@@ -81,11 +82,16 @@ class CallDecision(Noun):
 
 
 class MatrixRow(Noun):
-    """Which calls `program` makes in which phase."""
+    """Which calls the processes of `program` in `role` may make, by number.
 
-    program: str
+    `boot` from their execve or fork on, `serve` from when they settle (onejob.model.profile); it is
+    empty where none was seen to.
+    """
+
+    program: AbsolutePath
+    role: Role = "main"
     boot: tuple[str, ...]
-    serve: tuple[str, ...]
+    serve: tuple[str, ...] = ()
 
 
 class MemoryArray(Noun):

@@ -27,6 +27,7 @@ def in_order(profile: Profile) -> Profile:
         update={
             "system_calls": _sorted(profile.system_calls),
             "calls": _sorted(profile.calls),
+            "role_calls": _sorted(profile.role_calls),
             "arguments": _sorted(profile.arguments),
             "files": tuple(sorted(files, key=lambda file: file.path)),
             "allocations": _sorted(profile.allocations),

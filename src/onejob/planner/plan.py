@@ -14,10 +14,10 @@ from onejob.planner.capabilities import plan_capabilities
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
+from onejob.planner.matrix import plan_matrix
 from onejob.planner.policy import (
     plan_calls,
     plan_limits,
-    plan_matrix,
     plan_memory,
     plan_settings,
     with_head_room,
@@ -55,6 +55,7 @@ def make_plan(
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
     service = _plan_service(workload, profile)
+    calls = plan_calls(evidence, chosen, trust)
     files, file_warnings = plan_files(
         profile, mounts, account_texts(profile), idle, service_folders(workload, profile)
     )
@@ -71,8 +72,8 @@ def make_plan(
         files=files,
         left_out=left_out,
         mounts=mounts,
-        calls=plan_calls(evidence, chosen, trust),
-        matrix=plan_matrix(profile),
+        calls=calls,
+        matrix=plan_matrix(profile, calls),
         memory=plan_memory(profile),
         limits=plan_limits(profile),
         settings=plan_settings(evidence, chosen),

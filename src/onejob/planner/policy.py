@@ -1,6 +1,5 @@
 """Which calls, limits and memory the service gets, each with its reason."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 from onejob.model.component import Component
@@ -8,7 +7,6 @@ from onejob.model.errors import InputError
 from onejob.model.plan import (
     CallDecision,
     Limit,
-    MatrixRow,
     MemoryArray,
     Setting,
     Trust,
@@ -50,23 +48,6 @@ def _number_of(name: str, reason: str) -> int:
     if number is None:
         raise InputError(f"{name!r} is no system call of x86_64 ({reason})")
     return number
-
-
-def plan_matrix(profile: Profile) -> tuple[MatrixRow, ...]:
-    """Program by phase: the calls that each made."""
-    cells: defaultdict[str, dict[str, set[str]]] = defaultdict(
-        lambda: {"boot": set(), "serve": set()}
-    )
-    for use in profile.calls:
-        cells[use.program][use.phase].add(use.call_name)
-    return tuple(
-        MatrixRow(
-            program=program,
-            boot=tuple(sorted(phases["boot"])),
-            serve=tuple(sorted(phases["serve"])),
-        )
-        for program, phases in sorted(cells.items())
-    )
 
 
 def plan_limits(profile: Profile) -> tuple[Limit, ...]:

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from built_plans import make_plan
 from onejob.builder.instance import instance_text
+from onejob.model.plan import MatrixRow
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/builder/instance.json"
 
 
 def test_the_whole_text_is_as_agreed_with_process_1() -> None:
-    assert instance_text(make_plan()) == GOLDEN.read_text()
+    assert instance_text(make_plan(), {}) == GOLDEN.read_text()
 
 
 def test_only_a_tmpfs_has_size_and_mode() -> None:
-    mounts = json.loads(instance_text(make_plan()))["mounts"]
+    mounts = json.loads(instance_text(make_plan(), {}))["mounts"]
     assert [sorted(mount) for mount in mounts] == [
         ["kind", "path"],
         ["kind", "mode", "path", "size_kib"],
@@ -24,6 +25,18 @@ def test_only_a_tmpfs_has_size_and_mode() -> None:
 
 def test_text_beyond_ascii_survives() -> None:
     service = make_plan().service.model_copy(update={"environment": ('WORD=ä"\n\\',)})
-    text = instance_text(make_plan(service=service))
+    text = instance_text(make_plan(service=service), {})
     assert json.loads(text)["environment"] == ['WORD=ä"\n\\']
     assert "ä" in text
+
+
+def test_a_row_says_where_its_filters_lie() -> None:
+    rows = (
+        MatrixRow(program="/a", boot=("read",), serve=()),
+        MatrixRow(program="/a", role="worker", boot=("read",), serve=("write",)),
+    )
+    text = instance_text(make_plan(matrix=rows), {("read",): (0, 9), ("write",): (9, 7)})
+    assert json.loads(text)["rows"] == [
+        {"program": "/a", "role": "main", "boot": [0, 9]},
+        {"program": "/a", "role": "worker", "boot": [0, 9], "serve": [9, 7]},
+    ]

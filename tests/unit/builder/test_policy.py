@@ -13,13 +13,14 @@ from onejob.builder.policy import (
     INSTRUCTION_BYTES,
     MAX_INSTRUCTIONS,
     build_policy,
+    build_rows,
     compile_filter,
 )
 from onejob.model.errors import BuildError
-from onejob.model.plan import CallDecision
+from onejob.model.plan import CallDecision, MatrixRow, Plan
 
 # include/uapi/linux/seccomp.h and audit.h
-ALLOW, NOTIFY, KILL_PROCESS = 0x7FFF0000, 0x7FC00000, 0x80000000
+ALLOW, TRACE, NOTIFY, KILL_PROCESS = 0x7FFF0000, 0x7FF00000, 0x7FC00000, 0x80000000
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 # Opcodes of include/uapi/linux/bpf_common.h, as far as libseccomp uses them.
 LOAD_WORD, AND, JUMP, RETURN = 0x20, 0x54, 0x05, 0x06
@@ -116,3 +117,36 @@ def test_a_call_that_is_not_what_it_is_called_is_refused(name: str, number: int)
     calls = (CallDecision(name=name, number=number, reason="hostile"),)
     with pytest.raises(BuildError, match=f"{name} is not system call {number} of x86_64"):
         build_policy(make_plan(calls=calls))
+
+
+def planned(*rows: MatrixRow, safe: bool = True) -> Plan:
+    calls = [CallDecision(name=n, number=k, reason="") for n, k in (("read", 0), ("write", 1))]
+    service = make_plan().service.model_copy(update={"no_new_privileges": safe})
+    return make_plan(matrix=rows, calls=tuple(calls), service=service)
+
+
+ROWS = (
+    MatrixRow(program="/a", boot=("read", "write"), serve=("read",)),
+    MatrixRow(program="/a", role="worker", boot=("read",), serve=()),
+)
+
+
+def test_a_row_hands_what_it_refuses_to_the_tracer() -> None:
+    rows, places = build_rows(planned(*ROWS))
+    assert set(places) == {("read", "write"), ("read",)}  # what is equal is there once
+    for cell, (first, count) in places.items():
+        end = (first + count) * INSTRUCTION_BYTES
+        program = decode(rows[first * INSTRUCTION_BYTES : end])
+        allowed = {number for number in CALLS if verdict(program, number) == ALLOW}
+        assert allowed == {{"read": 0, "write": 1}[name] for name in cell}
+        assert verdict(program, 59) == TRACE
+        assert verdict(program, 0, I386) == KILL_PROCESS
+
+
+def test_a_row_with_a_call_that_is_not_allowed_is_refused() -> None:
+    with pytest.raises(BuildError, match="its matrix has chmod, which is none of its calls"):
+        build_rows(planned(MatrixRow(program="/a", boot=("chmod",))))
+
+
+def test_a_service_that_may_gain_rights_has_no_rows() -> None:
+    assert build_rows(planned(*ROWS, safe=False)) == (b"", {})

@@ -273,3 +273,15 @@ def test_merge_refuses_another_binary(tmp_path: Path) -> None:
     assert not (tmp_path / "both.xml").exists()
     forced = inside("merge", a, str(other), "-o", str(tmp_path / "both.xml"), "--force")
     assert forced.exit_code == 0
+
+
+def test_matrix_of_a_plan(tmp_path: Path) -> None:
+    plan = Path(__file__).resolve().parents[2] / "golden/keeper.plan.json"
+    done = inside("matrix", str(plan))
+    assert done.exit_code == 0
+    assert "/usr/sbin/keeper" in done.stdout
+    assert "bind" in done.stdout
+    rows = json.loads(inside("matrix", str(plan), "--json").stdout)
+    assert [(row["program"], row["role"]) for row in rows] == [("/usr/sbin/keeper", "main")]
+    (tmp_path / "plan").write_text("{}")
+    assert inside("matrix", str(tmp_path / "plan")).exit_code != 0

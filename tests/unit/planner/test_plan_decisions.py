@@ -313,12 +313,6 @@ def test_calls_are_those_made_and_those_of_components() -> None:
     assert made.calls[-1].reason == "the kernel makes it [base]"
 
 
-def test_the_matrix_is_by_program_and_phase() -> None:
-    (row,) = plan().matrix
-    assert row.boot == ("bind", "execve", "listen", "socket")
-    assert row.serve == ("chown", "read", "setuid", "write")
-
-
 @pytest.mark.parametrize(
     ("descriptors", "limit"),
     [(0, 1024), (256, 1024), (257, 2048), (300, 2048), (512, 2048), (2**62, 1 << 20)],
