@@ -32,6 +32,13 @@ def test_lifetimes(recorder: Recorder, facts: Path) -> None:
     assert is_whole(process)
 
 
+def test_a_new_part_of_the_ledger_takes_no_time(recorder: Recorder, facts: Path) -> None:
+    process = recorder.check_one(facts, "far-apart")
+    assert process.sizes[3004] == SizeCount(3004, 1, BLOCKS, BLOCKS, short_lived=BLOCKS)
+    assert basic(process, 40 << 20) == SizeCount(40 << 20, BLOCKS, BLOCKS, 0)
+    assert is_whole(process)
+
+
 def test_blocks_that_another_thread_frees(recorder: Recorder, facts: Path) -> None:
     process = recorder.check_one(facts, "elsewhere")
     assert process.sizes[3101] == SizeCount(3101, BLOCKS, BLOCKS, BLOCKS, freed_elsewhere=BLOCKS)

@@ -4,13 +4,13 @@
 //! the first time, or the thread has no table of its own.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::AtomicU64;
 
 use crate::alive;
-use crate::layout::{Counts, File, increment};
+use crate::layout::{Counts, File, add, increment};
 use crate::ledger::{self, Entry};
 use crate::sizes;
-use crate::thread::{self, Local, Thread};
+use crate::thread::{self, Ready, Thread};
 
 /// A block is short-lived if its thread freed it before it had made that many other calls.
 const SHORT: u32 = 64;
@@ -23,19 +23,24 @@ pub enum Origin {
     Aligned,
 }
 
-/// Counts a new block, or that it could not be counted.
+/// Counts a new block of a size with this number, if all that it needs is there. Of its size, one
+/// more is then to be counted as alive.
 #[inline(always)]
-pub fn begin(file: &File, block: *mut c_void, size: usize, origin: Origin) {
+pub fn begin_quickly(block: *mut c_void, number: usize, origin: Origin) -> Option<Ready> {
     let local = thread::local();
-    if let Some(thread) = local.thread()
-        && let Some(number) = sizes::find(size)
-        && let Some(counts) = thread.counts(number)
-        && enter(local, block, number)
-    {
-        add_block(counts, origin, true);
-        return alive::enter(file, number, Some(&thread.spares));
+    let ready = local.ready(number)?;
+    let place = ledger::find(block)?;
+    place.write(Entry::new(number, local.tick()));
+    add_block(ready.counts(), origin, true);
+    Some(ready)
+}
+
+/// Counts a new block, or that it could not be counted.
+pub fn begin(file: &File, block: *mut c_void, size: usize, origin: Origin) {
+    match begin_quickly(block, sizes::find(size), origin) {
+        Some(ready) => alive::enter(ready.number, ready.spare()),
+        None => begin_slowly(file, block, size, origin),
     }
-    begin_slowly(file, block, size, origin);
 }
 
 #[cold]
@@ -46,18 +51,16 @@ fn begin_slowly(file: &File, block: *mut c_void, size: usize, origin: Origin) {
     if let Some(number) = sizes::number_of(file, size)
         && let Some(counts) = counts_of(thread, file, number)
         && ledger::make_place(block)
-        && enter(local, block, number)
+        && let Some(place) = ledger::find(block)
     {
+        place.write(Entry::new(number, local.tick()));
         add_block(counts, origin, false);
-        return alive::enter(file, number, local.thread().map(|own| &own.spares));
+        return match local.thread() {
+            Some(own) => alive::enter(number, &own.spares[number]),
+            None => alive::enter_alone(number),
+        };
     }
     file.count_overflow();
-}
-
-#[inline(always)]
-fn enter(local: &Local, block: *mut c_void, number: usize) -> bool {
-    let serial = local.serial.load(Relaxed);
-    ledger::write(block, Entry::new(number, serial, local.tick()))
 }
 
 #[inline(always)]
@@ -70,38 +73,55 @@ fn add_block(counts: &Counts, origin: Origin, exclusive: bool) {
     }
 }
 
-/// Counts a free, before the real one.
+/// Counts a free, before the real one, if it was this thread that allocated the block. Of its size,
+/// one less is then to be counted as alive.
 #[inline(always)]
+pub fn forget_quickly(block: *mut c_void) -> Option<Ready> {
+    let place = ledger::find(block)?;
+    let ready = end_quickly(place.read())?;
+    place.clear();
+    Some(ready)
+}
+
+/// Counts a free, before the real one.
 pub fn forget(file: &File, block: *mut c_void) {
-    match ledger::take(block) {
-        Some(entry) => end(file, entry),
-        None => file.count_untagged(),
-    }
+    end(file, ledger::take(block));
 }
 
 /// Counts a realloc as the end of the old block and the beginning of the new one.
 pub fn resize(file: &File, old: Option<Entry>, new: *mut c_void, size: usize) {
-    match old {
-        Some(entry) => end(file, entry),
-        None => file.count_untagged(),
-    }
+    end(file, old);
     if !new.is_null() {
         begin(file, new, size, Origin::Resized);
     }
 }
 
-/// Counts the end of a block that was taken out of the ledger.
-#[inline(always)]
-fn end(file: &File, entry: Entry) {
-    let local = thread::local();
-    if let Some(thread) = local.thread()
-        && let Some(counts) = thread.counts(entry.number())
-        && local.is(entry.serial())
-    {
-        end_own(counts, entry, local.tick(), true);
-        return alive::leave(file, entry.number(), Some(&thread.spares));
+/// Puts a block into the ledger again that was taken out for nothing.
+pub fn put_back(block: *mut c_void, entry: Entry) {
+    if let Some(place) = ledger::find(block) {
+        place.write(entry);
     }
-    end_slowly(file, entry);
+}
+
+/// Counts the end of a block that was taken out of the ledger, or that it was not in there.
+fn end(file: &File, entry: Option<Entry>) {
+    let Some(entry) = entry else {
+        return file.count_untagged();
+    };
+    match end_quickly(entry) {
+        Some(ready) => alive::leave(ready.number, ready.spare()),
+        None => end_slowly(file, entry),
+    }
+}
+
+#[inline(always)]
+fn end_quickly(entry: Entry) -> Option<Ready> {
+    let local = thread::local();
+    let now = local.now();
+    let ready = local.ready(entry.number_if_of(now))?;
+    local.tick();
+    end_own(ready.counts(), entry.age(now), true);
+    Some(ready)
 }
 
 #[cold]
@@ -109,24 +129,27 @@ fn end(file: &File, entry: Entry) {
 fn end_slowly(file: &File, entry: Entry) {
     let local = thread::local();
     let thread = local.thread_or_common();
-    let time = local.tick();
-    alive::leave(file, entry.number(), local.thread().map(|own| &own.spares));
-    let Some(counts) = counts_of(thread, file, entry.number()) else {
+    let number = entry.number();
+    let now = local.tick();
+    match local.thread() {
+        Some(own) => alive::leave(number, &own.spares[number]),
+        None => alive::leave_alone(number),
+    }
+    let Some(counts) = counts_of(thread, file, number) else {
         return file.count_overflow();
     };
-    if local.is(entry.serial()) {
-        return end_own(counts, entry, time, false);
+    if entry.number_if_of(now) == number {
+        return end_own(counts, entry.age(now), false);
     }
     increment(&counts.freed, false);
     increment(of_others(counts, entry), false);
 }
 
 #[inline(always)]
-fn end_own(counts: &Counts, entry: Entry, time: u32, exclusive: bool) {
+fn end_own(counts: &Counts, age: u32, exclusive: bool) {
     increment(&counts.freed, exclusive);
-    if time.wrapping_sub(entry.clock()) <= SHORT {
-        increment(&counts.short_lived, exclusive);
-    }
+    // Without a branch, which would often be guessed wrongly.
+    add(&counts.short_lived, u64::from(age < SHORT), exclusive);
 }
 
 fn of_others(counts: &Counts, entry: Entry) -> &AtomicU64 {

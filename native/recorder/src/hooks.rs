@@ -7,13 +7,16 @@
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
+use crate::alive;
 use crate::boot;
 use crate::counting::{self, Origin};
 use crate::layout::File;
 use crate::ledger;
 use crate::mode::{Mode, mode};
 use crate::real;
+use crate::sizes;
 use crate::sys;
+use crate::thread::Ready;
 
 pub type Block = *mut c_void;
 
@@ -21,13 +24,47 @@ pub type Block = *mut c_void;
 /// As malloc(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc(size: usize) -> Block {
-    // SAFETY: the real allocator is resolved in the modes that call it; a fresh block is adopted.
-    unsafe {
-        match mode() {
-            Mode::Recording(file) => adopt(file, real::malloc(room(size)), size, Origin::Fresh),
-            Mode::Passing => real::malloc(size),
-            Mode::Booting => boot::allocate(size, boot::ALIGNMENT),
+    // SAFETY: as malloc(3).
+    let block = unsafe { real::malloc_or_find_it(room(size)) };
+    if let Some(number) = sizes::find_small(size)
+        && let Some(ready) = counting::begin_quickly(block, number, Origin::Fresh)
+    {
+        if alive::enter_quickly(ready.spare()) {
+            return block;
         }
+        return enter(block, ready);
+    }
+    begin(block, size)
+}
+
+#[inline(never)]
+fn enter(block: Block, ready: Ready) -> Block {
+    alive::enter(ready.number, ready.spare());
+    block
+}
+
+/// Also for all that is not as usual: failure, a block of the boot arena, a process that does not
+/// count.
+#[inline(never)]
+fn begin(block: Block, size: usize) -> Block {
+    if !block.is_null()
+        && !boot::owns(block)
+        && let Mode::Recording(file) = mode()
+    {
+        counting::begin(file, block, size, Origin::Fresh);
+    }
+    block
+}
+
+/// In place of the real malloc as long as it is not known.
+///
+/// # Safety
+/// As malloc(3).
+pub unsafe extern "C" fn malloc_at_first(size: usize) -> Block {
+    match mode() {
+        // SAFETY: the real allocator is resolved in these modes.
+        Mode::Recording(_) | Mode::Passing => unsafe { real::malloc(size) },
+        Mode::Booting => boot::allocate(size, boot::ALIGNMENT),
     }
 }
 
@@ -54,6 +91,26 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> Block {
 /// As free(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn free(block: Block) {
+    // SAFETY: the caller gives up a block; what is counted is one of the real allocator.
+    unsafe {
+        match counting::forget_quickly(block) {
+            Some(ready) if alive::leave_quickly(ready.number, ready.spare()) => real::free(block),
+            Some(ready) => leave(block, ready),
+            None => free_slowly(block),
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn leave(block: Block, ready: Ready) {
+    alive::leave(ready.number, ready.spare());
+    // SAFETY: the caller gives up a block of the real allocator.
+    unsafe { real::free(block) }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn free_slowly(block: Block) {
     if block.is_null() || boot::owns(block) {
         return;
     }
@@ -238,7 +295,7 @@ unsafe fn resize(file: &File, block: Block, size: usize) -> Block {
     let new = unsafe { real::realloc(block, wanted) };
     if new.is_null() && size != 0 {
         if let Some(entry) = old {
-            ledger::write(block, entry);
+            counting::put_back(block, entry);
         }
         return new;
     }

@@ -126,9 +126,15 @@ impl Counts {
 /// instruction, so that a signal handler that allocates does not come in between.)
 #[inline(always)]
 pub fn increment(counter: &AtomicU64, exclusive: bool) {
+    add(counter, 1, exclusive);
+}
+
+/// Adds a number, in the same way.
+#[inline(always)]
+pub fn add(counter: &AtomicU64, number: u64, exclusive: bool) {
     if exclusive {
-        counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+        counter.store(counter.load(Relaxed).wrapping_add(number), Relaxed);
     } else {
-        counter.fetch_add(1, Relaxed);
+        counter.fetch_add(number, Relaxed);
     }
 }

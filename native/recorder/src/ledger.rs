@@ -23,26 +23,28 @@ const LEAF_BITS: u32 = 21;
 /// (Documentation/arch/x86/x86_64/5level-paging.rst).
 const ROOT_BITS: u32 = 22;
 
-type Leaf = [AtomicU64; 1 << LEAF_BITS];
+/// Of one block.
+pub struct Place(AtomicU64);
+
+type Leaf = [Place; 1 << LEAF_BITS];
 
 static ROOT: [AtomicPtr<Leaf>; 1 << ROOT_BITS] =
     [const { AtomicPtr::new(ptr::null_mut()) }; 1 << ROOT_BITS];
 
-pub const SERIAL_BITS: u32 = 20;
-const SERIALS: u32 = 1 << SERIAL_BITS;
+const SERIAL_BITS: u32 = 20;
+pub const SERIALS: u32 = 1 << SERIAL_BITS;
 /// No block lies there.
-pub const EMPTY: u64 = 0;
+const EMPTY: u64 = 0;
 
 /// What is known of a live block.
 #[derive(Clone, Copy)]
 pub struct Entry(u64);
 
 impl Entry {
-    /// `number` is not 0, so that no entry is EMPTY. Of the serial, the low bits are kept.
+    /// Of the thread with this stamp, now. A number is not 0, so that no entry is EMPTY.
     #[inline(always)]
-    pub fn new(number: usize, serial: u32, clock: u32) -> Self {
-        let serial = u64::from(serial % SERIALS) << NUMBER_BITS;
-        Entry(number as u64 | serial | u64::from(clock) << 32)
+    pub fn new(number: usize, stamp: Stamp) -> Self {
+        Entry(stamp.0 | number as u64)
     }
 
     #[inline(always)]
@@ -50,48 +52,75 @@ impl Entry {
         self.0 as usize % NUMBERS
     }
 
-    /// The thread that allocated it.
-    #[inline(always)]
+    /// The low bits of the serial number of the thread that allocated it.
     pub fn serial(self) -> u32 {
         (self.0 >> NUMBER_BITS) as u32 % SERIALS
     }
 
-    /// That thread's clock at that moment.
+    /// The number, if the thread with this stamp allocated the block; else NUMBERS or more.
     #[inline(always)]
-    pub fn clock(self) -> u32 {
-        (self.0 >> 32) as u32
+    pub fn number_if_of(self, stamp: Stamp) -> usize {
+        (self.0 as u32 ^ stamp.0 as u32) as usize
+    }
+
+    /// Ticks between then and now of the clock of the thread that allocated it, which has this stamp.
+    #[inline(always)]
+    pub fn age(self, stamp: Stamp) -> u32 {
+        (stamp.0.wrapping_sub(self.0) >> 32) as u32
     }
 }
 
-/// Enters a block; false if it has no place there yet.
-#[inline(always)]
-pub fn write(block: *mut c_void, entry: Entry) -> bool {
-    match find(block) {
-        Some(place) => {
-            place.store(entry.0, Relaxed);
-            true
-        }
-        None => false,
+/// A thread's clock (32 bits), the low bits of its serial number, and as many 0 as a number has.
+#[derive(Clone, Copy)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    pub const TICK: u64 = 1 << 32;
+
+    pub fn new(serial: u32) -> Self {
+        Stamp(u64::from(serial % SERIALS) << NUMBER_BITS)
     }
 }
 
 /// Takes a block out; None if it is not in. Done before the block is given back, so that nobody
 /// else has its address meanwhile.
-#[inline(always)]
 pub fn take(block: *mut c_void) -> Option<Entry> {
-    let place = find(block)?;
-    let entry = place.load(Relaxed);
-    place.store(EMPTY, Relaxed);
-    (entry != EMPTY).then_some(Entry(entry))
+    find(block)?.take()
 }
 
+/// The place of a block; None if that part of the ledger is not there yet.
 #[inline(always)]
-fn find(block: *mut c_void) -> Option<&'static AtomicU64> {
-    let address = block.addr() >> GRANULE_BITS;
-    let leaf = ROOT.get(address >> LEAF_BITS)?.load(Acquire);
+pub fn find(block: *mut c_void) -> Option<&'static Place> {
+    let address = block.addr();
+    // No block lies beyond ROOT: its place was never made, and who frees it fails.
+    let leaf = ROOT[(address >> (LEAF_BITS + GRANULE_BITS)) % ROOT.len()].load(Acquire);
     // SAFETY: what is stored there is null or a mapping that is never unmapped.
     let leaf = unsafe { leaf.as_ref() }?;
-    Some(&leaf[address % leaf.len()])
+    Some(&leaf[(address >> GRANULE_BITS) % leaf.len()])
+}
+
+impl Place {
+    #[inline(always)]
+    pub fn write(&self, entry: Entry) {
+        self.0.store(entry.0, Relaxed);
+    }
+
+    /// What is there, which may be EMPTY.
+    #[inline(always)]
+    pub fn read(&self) -> Entry {
+        Entry(self.0.load(Relaxed))
+    }
+
+    #[inline(always)]
+    pub fn clear(&self) {
+        self.0.store(EMPTY, Relaxed);
+    }
+
+    fn take(&self) -> Option<Entry> {
+        let entry = self.read();
+        self.clear();
+        (entry.0 != EMPTY).then_some(entry)
+    }
 }
 
 /// Makes a place for a block; false if there is no memory for it.

@@ -3,15 +3,16 @@
 use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU8,
+    AtomicPtr, AtomicU8, AtomicUsize,
     Ordering::{Acquire, Relaxed},
 };
 
 use crate::cxx;
-use crate::layout::{FILE_SIZE, File};
+use crate::layout::{FILE_SIZE, File, TABLES};
 use crate::real;
 use crate::recording;
 use crate::sys;
+use crate::thread;
 
 pub enum Mode {
     /// Count in this recording.
@@ -33,15 +34,32 @@ static PLACE: AtomicPtr<File> = AtomicPtr::new(ptr::null_mut());
 
 /// A page that the kernel zeroes in every child by fork, also where no fork handler runs.
 #[repr(C, align(4096))]
-struct OwnPage(UnsafeCell<[AtomicPtr<File>; sys::PAGE_SIZE / 8]>);
+struct OwnPage(UnsafeCell<[Line; TABLES]>);
+
+/// Of one table. It is a line of the processor's cache.
+#[repr(C, align(64))]
+struct Line {
+    /// So many sizes can be counted there the quick way. In the first one always 0.
+    ready: AtomicUsize,
+    /// In the first one: PLACE where this process counts, else null.
+    place: AtomicPtr<File>,
+}
+
+const _: () = assert!(size_of::<OwnPage>() == sys::PAGE_SIZE);
 
 // SAFETY: only atomics are read and written there.
 unsafe impl Sync for OwnPage {}
 
-/// Its first word: PLACE where this process counts, else null.
-static OWN: OwnPage = OwnPage(UnsafeCell::new(
-    [const { AtomicPtr::new(ptr::null_mut()) }; sys::PAGE_SIZE / 8],
-));
+static OWN: OwnPage = OwnPage(UnsafeCell::new([const { Line::new() }; TABLES]));
+
+impl Line {
+    const fn new() -> Self {
+        Line {
+            ready: AtomicUsize::new(0),
+            place: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
 
 /// glibc's flag that the process has one thread, or NEVER.
 static ALONE: AtomicPtr<u8> = AtomicPtr::new((&raw const NEVER).cast_mut());
@@ -50,16 +68,38 @@ static NEVER: u8 = 0;
 #[inline(always)]
 pub fn mode() -> Mode {
     // SAFETY: null, or a mapping that lies there as long as the process counts.
-    match unsafe { own().load(Relaxed).as_ref() } {
+    match unsafe { own().place.load(Relaxed).as_ref() } {
         Some(file) => Mode::Recording(file),
         None => settle(),
     }
 }
 
+/// The recording that this process counts in, if it does at this moment.
+pub fn recording() -> Option<&'static File> {
+    // SAFETY: as in mode.
+    unsafe { own().place.load(Relaxed).as_ref() }
+}
+
 #[inline(always)]
-fn own() -> &'static AtomicPtr<File> {
+fn own() -> &'static Line {
     // SAFETY: the array is never borrowed to be changed, and its fields are atomics.
     unsafe { &(*OWN.0.get())[0] }
+}
+
+/// Where the line of a table begins, in bytes from the first one's.
+pub fn line_of(table: usize) -> usize {
+    table % TABLES * size_of::<Line>()
+}
+
+/// How many sizes can be counted the quick way in the table with this line; 0 where the process
+/// does not count, so also in a child by fork that has no recording of its own yet.
+///
+/// # Safety
+/// `line` is one of `line_of`.
+#[inline(always)]
+pub unsafe fn ready(line: usize) -> &'static AtomicUsize {
+    // SAFETY: within the array, which is never borrowed to be changed.
+    unsafe { &(*OWN.0.get().cast::<Line>().byte_add(line)).ready }
 }
 
 /// Whether the process has one thread, as far as the C library knows.
@@ -73,13 +113,15 @@ pub fn is_alone() -> bool {
 /// Counts from now on.
 pub fn record() {
     STATE.store(RECORDING, Relaxed);
-    own().store(PLACE.load(Acquire), Relaxed);
+    own().place.store(PLACE.load(Acquire), Relaxed);
+    thread::be_quick();
 }
 
 /// Records no more. The process has one thread.
 pub fn pass() {
     STATE.store(PASSING, Relaxed);
-    let place = own().swap(ptr::null_mut(), Relaxed);
+    let place = own().place.swap(ptr::null_mut(), Relaxed);
+    thread::be_slow();
     if !place.is_null() {
         sys::unmap(place.cast(), FILE_SIZE);
     }
@@ -109,8 +151,7 @@ fn settle() -> Mode {
 }
 
 fn current() -> Mode {
-    // SAFETY: as in mode.
-    unsafe { own().load(Relaxed).as_ref() }.map_or(Mode::Passing, Mode::Recording)
+    recording().map_or(Mode::Passing, Mode::Recording)
 }
 
 fn resolve() -> Mode {
@@ -128,5 +169,6 @@ fn resolve() -> Mode {
         PLACE.store(place.cast(), Relaxed);
         record();
     }
+    real::be_quick();
     current()
 }

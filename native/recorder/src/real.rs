@@ -7,6 +7,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
+use crate::hooks;
 use crate::sys;
 
 type Block = *mut c_void;
@@ -51,6 +52,28 @@ entry_points! {
     posix_memalign(result: *mut Block, alignment: usize, size: usize) -> c_int;
     valloc(size: usize) -> Block;
     pvalloc(size: usize) -> Block;
+}
+
+/// The real malloc, or before it is known ours that looks it up.
+static MALLOC: AtomicPtr<c_void> = AtomicPtr::new(hooks::malloc_at_first as *mut c_void);
+
+/// What is asked first of all.
+///
+/// # Safety
+/// As malloc(3).
+#[inline(always)]
+pub unsafe fn malloc_or_find_it(size: usize) -> Block {
+    type Function = unsafe extern "C" fn(usize) -> Block;
+    // SAFETY: the address is that of such a function.
+    unsafe {
+        let function: Function = core::mem::transmute(MALLOC.load(Relaxed));
+        function(size)
+    }
+}
+
+/// From now on malloc is the real one; `resolve` has run.
+pub fn be_quick() {
+    MALLOC.store(address::malloc.load(Relaxed), Relaxed);
 }
 
 /// Whether an entry point belongs to the object that has the real malloc.

@@ -4,7 +4,7 @@
 //! was given out stays, and one that was lost to a race is a hole.
 
 use core::sync::atomic::{
-    AtomicU64,
+    AtomicU16, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
@@ -12,23 +12,37 @@ use crate::layout::{File, NUMBER_BITS, NUMBERS};
 use crate::recording;
 
 /// Sizes below have a place each; the others share places by hash.
-const DIRECT: usize = 1024;
+const DIRECT: usize = 4096;
 const HASH_BITS: u32 = 13;
 const HASHED: usize = 1 << HASH_BITS;
 /// Sizes that are counted apart; those that come later are rounded up to classes.
 const MOST_EXACT: u64 = 2560;
 const CLASS_BITS: u32 = 3;
 
+/// The number of each of the small sizes, or NONE.
+static SMALL: [AtomicU16; DIRECT] = [const { AtomicU16::new(NONE) }; DIRECT];
+const NONE: u16 = u16::MAX;
 /// Each is 0 or (requested size + 1) and its number.
-static PLACES: [AtomicU64; DIRECT + HASHED] = [const { AtomicU64::new(0) }; DIRECT + HASHED];
+static PLACES: [AtomicU64; HASHED] = [const { AtomicU64::new(0) }; HASHED];
 /// The number that comes next; more than NUMBERS when all are given out.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// The number of the size; None if it has none of its own.
+/// The number of the size; NUMBERS or more if it has none of its own.
+pub fn find(size: usize) -> usize {
+    if let Some(number) = find_small(size) {
+        return number;
+    }
+    match search(size).1 {
+        0 => NUMBERS,
+        word => word as usize % NUMBERS,
+    }
+}
+
+/// The same; None if the size is no small one.
 #[inline(always)]
-pub fn find(size: usize) -> Option<usize> {
-    let word = place_of(size).1;
-    (word != 0).then_some(word as usize % NUMBERS)
+pub fn find_small(size: usize) -> Option<usize> {
+    let number = SMALL.get(size)?.load(Acquire);
+    Some(number as usize)
 }
 
 /// Gives a number to a size that is new, or to its class; None if none is left.
@@ -45,21 +59,11 @@ pub fn given_out() -> usize {
 }
 
 /// The place of this size or else the empty one where it belongs, with the word found there.
-#[inline(always)]
-fn place_of(size: usize) -> (&'static AtomicU64, u64) {
-    if size < DIRECT {
-        let place = &PLACES[size];
-        return (place, place.load(Acquire));
-    }
-    search(size)
-}
-
-#[inline(always)]
 fn search(size: usize) -> (&'static AtomicU64, u64) {
     let mut index = hash(size);
     loop {
         // Places outnumber numbers, so there is always an empty one.
-        let place = &PLACES[DIRECT + index % HASHED];
+        let place = &PLACES[index % HASHED];
         let word = place.load(Acquire);
         if word == 0 || word >> NUMBER_BITS == key_of(size) {
             return (place, word);
@@ -70,9 +74,9 @@ fn search(size: usize) -> (&'static AtomicU64, u64) {
 
 fn give(file: &File, size: usize, most: u64) -> Option<usize> {
     loop {
-        let (place, word) = place_of(size);
-        if word != 0 {
-            return Some(word as usize % NUMBERS);
+        let number = find(size);
+        if number < NUMBERS {
+            return Some(number);
         }
         let below = |next| (next < most).then_some(next + 1);
         let number = NEXT.fetch_update(AcqRel, Acquire, below).ok()?;
@@ -82,12 +86,23 @@ fn give(file: &File, size: usize, most: u64) -> Option<usize> {
         let entry = &file.sizes[number as usize];
         entry.key.store(key_of(size), Relaxed);
         file.header.numbers.fetch_max(number + 1, Relaxed);
-        let word = key_of(size) << NUMBER_BITS | number;
-        if place.compare_exchange(0, word, AcqRel, Acquire).is_ok() {
+        if set(size, number) {
             return Some(number as usize);
         }
         entry.key.store(0, Relaxed);
     }
+}
+
+/// Enters the number of a size; false if another thread was faster.
+fn set(size: usize, number: u64) -> bool {
+    if let Some(small) = SMALL.get(size) {
+        return small
+            .compare_exchange(NONE, number as u16, AcqRel, Acquire)
+            .is_ok();
+    }
+    let (place, word) = search(size);
+    let new = key_of(size) << NUMBER_BITS | number;
+    word == 0 && place.compare_exchange(0, new, AcqRel, Acquire).is_ok()
 }
 
 /// The size that stands for all of its class: the next of eight steps from one power of two to the

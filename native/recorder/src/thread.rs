@@ -6,48 +6,64 @@
 
 use core::arch::{asm, global_asm};
 use core::ffi::{c_int, c_void};
+use core::hint::assert_unchecked;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 use crate::alive::{self, Spares};
 use crate::layout::{Counts, File, NUMBERS, TABLES, Table};
-use crate::ledger::SERIAL_BITS;
+use crate::ledger::{SERIALS, Stamp};
+use crate::mode;
 use crate::recording;
 use crate::sizes;
 use crate::sys;
 
 global_asm!(
     ".section .tbss,\"awT\",@nobits",
-    ".balign 16",
+    ".balign 64",
     ".type onejob_recorder_local, @object",
-    ".size onejob_recorder_local, 16",
+    ".size onejob_recorder_local, 64",
     "onejob_recorder_local:",
-    ".zero 16",
+    ".zero 64",
     ".text",
 );
 
 /// In thread-local storage, zero at first. Atomics because of signal handlers that allocate.
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 pub struct Local {
+    /// With the number of blocks that the thread allocated or freed, which wraps around.
+    stamp: AtomicU64,
     /// Null before the thread's first call, after its end has begun, and where no table is left.
     thread: AtomicPtr<Thread>,
+    /// Its table, and the line of it in mode.rs; that is 0 where `thread` is null.
+    table: AtomicPtr<Table>,
+    line: AtomicUsize,
     /// 0 before the thread's first call.
-    pub serial: AtomicU32,
-    /// Blocks that the thread allocated or freed. It wraps around.
-    pub clock: AtomicU32,
+    serial: AtomicU32,
 }
 
-/// Goes with one table of the recording.
+const _: () = assert!(size_of::<Local>() == 64);
+
+/// Goes with one table of the recording. No two have a line of a processor's cache in common (of
+/// which two are fetched at once).
+#[repr(C, align(128))]
 pub struct Thread {
+    /// See alive.rs. Written only by the thread that has it lent.
+    pub spares: Spares,
     is_lent: AtomicBool,
     /// Counters with numbers below have their pages, in `table`.
     ready: AtomicU32,
     table: AtomicPtr<Table>,
-    /// See alive.rs. Written only by the thread that has it lent.
-    pub spares: Spares,
+}
+
+/// A size that the calling thread can count the quick way.
+#[derive(Clone, Copy)]
+pub struct Ready {
+    local: &'static Local,
+    pub number: usize,
 }
 
 /// The first one's table is for all threads that have no other; it is never lent.
@@ -64,10 +80,10 @@ const NO_KEY: u32 = u32::MAX;
 impl Thread {
     const fn new() -> Self {
         Thread {
+            spares: [const { AtomicU8::new(0) }; NUMBERS],
             is_lent: AtomicBool::new(false),
             ready: AtomicU32::new(0),
             table: AtomicPtr::new(ptr::null_mut()),
-            spares: [const { AtomicU8::new(0) }; NUMBERS],
         }
     }
 
@@ -76,7 +92,6 @@ impl Thread {
     }
 
     /// The counters of a size; None if there is no page for them yet.
-    #[inline(always)]
     pub fn counts(&self, number: usize) -> Option<&Counts> {
         if number >= self.ready.load(Relaxed) as usize {
             return None;
@@ -100,8 +115,28 @@ impl Thread {
                 .tables
                 .fetch_max(self.index() as u32 + 1, Relaxed);
             self.ready.fetch_max(numbers as u32, Relaxed);
+            local().be_quick();
         }
         ready
+    }
+}
+
+impl Ready {
+    #[inline(always)]
+    pub fn counts(&self) -> &Counts {
+        // SAFETY: where something is ready there is a table, which stays where it is
+        // (recording.rs); the number is below NUMBERS.
+        unsafe { (*self.local.table.load(Relaxed)).get_unchecked(self.number) }
+    }
+
+    #[inline(always)]
+    pub fn spare(&self) -> &AtomicU8 {
+        // SAFETY: where something is ready, this is one of THREADS; the number is below NUMBERS.
+        unsafe {
+            (*self.local.thread.load(Relaxed))
+                .spares
+                .get_unchecked(self.number)
+        }
     }
 }
 
@@ -121,7 +156,10 @@ pub fn local() -> &'static Local {
     }
     // SAFETY: the storage is there as long as the thread, which is longer than the reference is
     // used; it is zero at first, which is valid.
-    unsafe { &*ptr::with_exposed_provenance::<Local>(address) }
+    unsafe {
+        assert_unchecked(address != 0);
+        &*ptr::with_exposed_provenance::<Local>(address)
+    }
 }
 
 impl Local {
@@ -140,12 +178,47 @@ impl Local {
         self.thread().unwrap_or(&THREADS[0])
     }
 
+    /// The size of this number, if it can be counted the quick way.
+    #[inline(always)]
+    pub fn ready(&'static self, number: usize) -> Option<Ready> {
+        // SAFETY: only be_quick and be_slow set it.
+        let ready = unsafe { mode::ready(self.line.load(Relaxed)) };
+        if number >= ready.load(Relaxed) {
+            return None;
+        }
+        // SAFETY: no more than that can be ready.
+        unsafe { assert_unchecked(number < NUMBERS) };
+        Some(Ready {
+            local: self,
+            number,
+        })
+    }
+
+    #[inline(always)]
+    pub fn now(&self) -> Stamp {
+        Stamp(self.stamp.load(Relaxed))
+    }
+
     /// Counts one call, and says the time before it.
     #[inline(always)]
-    pub fn tick(&self) -> u32 {
-        let time = self.clock.load(Relaxed);
-        self.clock.store(time.wrapping_add(1), Relaxed);
-        time
+    pub fn tick(&self) -> Stamp {
+        let now = self.now();
+        self.stamp.store(now.0.wrapping_add(Stamp::TICK), Relaxed);
+        now
+    }
+
+    /// Goes the quick way with what is ready in the thread's own table.
+    fn be_quick(&self) {
+        if let Some(thread) = self.thread()
+            && mode::recording().is_some()
+        {
+            let line = mode::line_of(thread.index());
+            self.table.store(thread.table.load(Relaxed), Relaxed);
+            self.line.store(line, Relaxed);
+            let count = thread.ready.load(Relaxed) as usize;
+            // SAFETY: a line of line_of.
+            unsafe { mode::ready(line) }.store(count, Release);
+        }
     }
 
     fn begin(&self) {
@@ -154,6 +227,7 @@ impl Local {
             return;
         };
         self.thread.store(ptr::from_ref(thread).cast_mut(), Relaxed);
+        self.be_quick();
         let key = KEY.load(Relaxed);
         if key != NO_KEY {
             // SAFETY: the key was made by watch_ends. (The first 32 keys need no allocation.)
@@ -162,15 +236,24 @@ impl Local {
     }
 
     fn number_anew(&self) {
-        self.serial
-            .store(NEXT_SERIAL.fetch_add(1, Relaxed), Relaxed);
+        let mut serial = 0;
+        while serial % SERIALS == 0 {
+            serial = NEXT_SERIAL.fetch_add(1, Relaxed);
+        }
+        self.serial.store(serial, Relaxed);
+        self.stamp.store(Stamp::new(serial).0, Relaxed);
     }
+}
 
-    /// Whether a block was allocated by this thread.
-    #[inline(always)]
-    pub fn is(&self, serial: u32) -> bool {
-        self.serial.load(Relaxed) % (1 << SERIAL_BITS) == serial
-    }
+/// The calling thread counts the quick way from now on, as far as things are ready.
+pub fn be_quick() {
+    local().be_quick();
+}
+
+/// The process, which has one thread, counts no more.
+pub fn be_slow() {
+    // SAFETY: only set to what line_of gives.
+    unsafe { mode::ready(local().line.load(Relaxed)) }.store(0, Relaxed);
 }
 
 /// Whether a block of this serial number was allocated before the fork.
@@ -201,9 +284,8 @@ pub fn watch_ends() {
 
 /// What the thread still does after this is counted in the common table.
 unsafe extern "C" fn end(thread: *mut c_void) {
-    local()
-        .thread
-        .store((&raw const THREADS[0]).cast_mut(), Relaxed);
+    local().line.store(0, Relaxed);
+    local().thread.store(ptr::null_mut(), Relaxed);
     // SAFETY: the value of the key is one of THREADS.
     let thread = unsafe { &*thread.cast::<Thread>() };
     alive::give_back(&thread.spares);

@@ -5,6 +5,7 @@ from onejob.bench.boot import measure_boot
 from onejob.bench.events_lost import measure_events_lost
 from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
+from onejob.bench.malloc_cost import measure_malloc_cost
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.profile_cost import measure_profile_cost
 from onejob.bench.result import Result
@@ -16,6 +17,7 @@ BENCHMARKS = (
     Benchmark("host-start", measure_host_start),
     Benchmark("events-lost", measure_events_lost),
     Benchmark("profile-cost", measure_profile_cost),
+    Benchmark("malloc-cost", measure_malloc_cost),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("boot", measure_boot),
 )

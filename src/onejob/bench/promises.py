@@ -28,9 +28,12 @@ PROBE_COST = Promise(
 RECORDER_COST = Promise(
     "profile-cost", "CPU per request while memory is watched, of unwatched", 1.25, "x"
 )
+MALLOC_COST = Promise(
+    "malloc-cost", "added to a pair of malloc and free by the recorder, worst case", 12, "ns"
+)
 EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load", 0, "")
 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
-    RECORDER_COST, EVENTS_LOST,
+    RECORDER_COST, MALLOC_COST, EVENTS_LOST,
 )  # fmt: skip

@@ -51,6 +51,12 @@ static void make_calls(int count)
         i % 2 ? free(blocks[9999]) : (void)(blocks[9999] = malloc(1000));
 }
 
+static void hold_far(int index)
+{
+    blocks[index] = malloc(40 << 20);
+    CHECK(blocks[index] != NULL);
+}
+
 static void do_lifetimes(void)
 {
     for (int i = 0; i < BLOCKS; i++) { // 63 other calls: short; 64: not
@@ -62,6 +68,17 @@ static void do_lifetimes(void)
         make_calls(64);
         free(block);
         hold(i, 1, 3003); // never freed
+    }
+}
+
+// One of the 63 other calls begins a new part of the recorder's ledger (32 MiB of addresses).
+static void do_far_apart(void)
+{
+    for (int i = 0; i < BLOCKS; i++) {
+        void *block = malloc(3004);
+        hold_far(i);
+        make_calls(62);
+        free(block);
     }
 }
 
@@ -263,6 +280,7 @@ int main(int count, char **arguments)
 {
     const char *command = count > 1 ? arguments[1] : "";
     if (!strcmp(command, "lifetimes")) do_lifetimes();
+    else if (!strcmp(command, "far-apart")) do_far_apart();
     else if (!strcmp(command, "elsewhere")) do_elsewhere();
     else if (!strcmp(command, "kinds")) do_kinds();
     else if (!strcmp(command, "many-threads")) do_many_threads();
