@@ -5,7 +5,7 @@ has, besides the calls of its own processes, those of whatever they can become.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 from onejob.model.plan import CallDecision, MatrixRow
@@ -24,24 +24,23 @@ class _Stage(NamedTuple):
     settled: bool
 
 
-def plan_matrix(profile: Profile, calls: Iterable[CallDecision]) -> tuple[MatrixRow, ...]:
+def plan_matrix(
+    profile: Profile, calls: Iterable[CallDecision], everywhere: Set[str]
+) -> tuple[MatrixRow, ...]:
     """The rows of `profile`, none where it does not tell roles apart (see Profile.role_calls).
 
-    `calls` are all that the image allows: those that nobody was seen to make (components, the
-    C library's error paths) are in each row.
+    `calls` are all that the image allows; those of `everywhere` are in each row, as any process may
+    come to make them: to return from a signal, to end, to fail.
     """
     own = _own_calls(profile)
     if not any(stage.program == profile.program for stage in own):
         return ()
-    seen = {use.call_name for use in profile.calls}
-    seen |= {row.call_name for row in profile.role_calls}
-    unseen = {call.name for call in calls} - seen
     order = {call.name: call.number for call in calls}
     next_ones = {stage: _next_stages(stage, own, profile) for stage in own}
     needs = _needs(own, next_ones)
 
     def cell(stage: _Stage) -> tuple[str, ...]:
-        found = (needs[stage] | unseen) & order.keys() if stage in own else set()
+        found = (needs[stage] | everywhere) & order.keys() if stage in own else set()
         return tuple(sorted(found, key=order.__getitem__))
 
     return tuple(

@@ -16,6 +16,7 @@ from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.policy import (
+    calls_of_all,
     plan_calls,
     plan_limits,
     plan_memory,
@@ -73,7 +74,7 @@ def make_plan(
         left_out=left_out,
         mounts=mounts,
         calls=calls,
-        matrix=plan_matrix(profile, calls),
+        matrix=plan_matrix(profile, calls, calls_of_all(evidence, chosen, trust)),
         memory=plan_memory(profile),
         limits=plan_limits(profile),
         settings=plan_settings(evidence, chosen),

@@ -43,6 +43,16 @@ def plan_calls(
     return tuple(sorted(decisions, key=lambda decision: decision.number))
 
 
+def calls_of_all(
+    evidence: Evidence, chosen: Mapping[str, tuple[Component, str]], trust: Trust
+) -> set[str]:
+    """The allowed calls that belong to no program in particular, whoever else made them."""
+    found = {call.name for component, _ in chosen.values() for call in component.call}
+    if trust == "union":
+        found |= {row.call_name for row in evidence.profile.reachable_calls}
+    return found
+
+
 def _number_of(name: str, reason: str) -> int:
     number = call_number(name)
     if number is None:
