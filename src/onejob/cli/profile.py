@@ -74,7 +74,7 @@ def profile(
     With --from, what another tool saw becomes a profile that says what it
     lacks: recordings of onejob-probe, logs of strace (those of -ff by --from
     for each, their folder, or their common beginning), texts of perf trace,
-    OCI seccomp profiles.
+    OCI seccomp profiles, CSV and PML files of Process Monitor.
 
     \b
     Examples:
@@ -83,6 +83,7 @@ def profile(
       onejob profile --unit nginx.service --for 5m -o live.xml
       onejob profile --from strace.log
       onejob profile --from seccomp.json --program /usr/sbin/nginx
+      onejob profile --from log.pml --program nginx.exe
     """
     running = (pid, unit, cgroup, container)
     if sum(value is not None for value in (workload, sources, *running)) != 1:
@@ -173,6 +174,8 @@ def _print_summary(taken: Profile) -> None:
 def _print_next(taken: Profile, target: Path) -> None:
     """What to do with it."""
     do = f"onejob build {target}"
-    if not taken.workload:
+    if taken.of_windows:
+        do = f"onejob explain {target}"
+    elif not taken.workload:
         do = f"onejob merge DRILLED.profile.xml {target} -o ALL.profile.xml"
     out.print(f"{target} written; next: {do}", markup=False, soft_wrap=True)

@@ -1,10 +1,17 @@
 """Paths as the nouns have them: absolute, compared and followed without looking at any disk."""
 
 import posixpath
+import re
 from collections.abc import Mapping
 
 PSEUDO_ROOTS = ("/proc", "/sys", "/dev")
 _MAX_STEPS = 40
+_WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
+
+
+def is_windows(path: str) -> bool:
+    """Whether `path` is an absolute one of Windows: of a drive, or of a server (UNC)."""
+    return bool(_WINDOWS.match(path))
 
 
 def is_below(path: str, folder: str) -> bool:

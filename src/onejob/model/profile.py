@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from onejob.model.noun import Noun
+from onejob.model.paths import is_windows
 
 Phase = Literal["boot", "serve"]
 Origin = Literal["observed", "static", "user"]
@@ -22,6 +23,7 @@ How = Literal[
 ]  # fmt: skip
 Role = Literal["main", "worker"]
 StartHow = Literal["thread", "fork", "exec"]
+WINDOWS = "Windows"  # how a provenance's kernel begins that is none of Linux
 Id = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -223,12 +225,13 @@ class Scheduling(Noun):
 class KernelInterface(Noun):
     """A thing of the kernel's that `program` used.
 
-    `kind`: filesystem (mounted), netlink (a protocol), sysctl, proc, sys, device, module.
+    `kind`: filesystem (mounted), netlink (a protocol), sysctl, proc, sys, device, module; and of
+    Windows, registry (a key or value).
     """
 
     program: str
     drill: str
-    kind: Literal["filesystem", "netlink", "sysctl", "proc", "sys", "device", "module"]
+    kind: Literal["filesystem", "netlink", "sysctl", "proc", "sys", "device", "module", "registry"]
     name: str
     count: Count
 
@@ -371,6 +374,12 @@ class Profile(Noun):
     reachable_calls: tuple[ReachableCall, ...] = ()
     unfollowed: tuple[Unfollowed, ...] = ()
     unrecorded_memory: tuple[UnrecordedMemory, ...] = ()
+
+    @property
+    def of_windows(self) -> bool:
+        """Whether any of it was seen on Windows."""
+        kernels = self.provenance.kernel.split("; ") if self.provenance else []
+        return is_windows(self.program) or any(name.startswith(WINDOWS) for name in kernels)
 
     def file(self, path: str) -> FileUse | None:
         """What is known of `path`."""

@@ -45,8 +45,8 @@ def make_plan(
 ) -> Plan:
     """Decide everything about one image; `trust` says what besides the observed is taken.
 
-    Raises InputError for a profile with lost events (unless `accept_lost`), without a workload, or
-    whose needs contradict each other.
+    Raises InputError for a profile from Windows, with lost events (unless `accept_lost`), without a
+    workload, or whose needs contradict each other.
     """
     workload = _checked_workload(profile, accept_lost)
     profile = in_order(_observed(profile) if trust == "observed" else profile)
@@ -97,6 +97,12 @@ def _observed(profile: Profile) -> Profile:
 
 
 def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
+    if profile.of_windows:
+        raise InputError(
+            f"profile of {profile.name}: it was seen on Windows; a plan is for Linux, where"
+            f" {profile.program} does not run",
+            "profile the service on Linux, and plan that; look at this one with: onejob explain",
+        )
     if profile.events_lost and not accept_lost:
         raise InputError(
             f"profile of {profile.name}: {profile.events_lost} events were lost, it is not whole",

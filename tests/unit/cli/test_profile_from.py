@@ -62,3 +62,28 @@ def test_it_is_compared_and_merged(imported: Path, tmp_path: Path) -> None:
 def test_a_plan_refuses_it(imported: Path) -> None:
     with pytest.raises(InputError, match="no workload"):
         inside("plan", imported)
+
+
+def test_what_was_seen_on_windows_is_explained_but_not_planned(tmp_path: Path) -> None:
+    log, output = tmp_path / "log.csv", tmp_path / "nginx.xml"
+    columns = "Process Name", "PID", "Operation", "Path", "Result", "Detail", "Image Path"
+    access = "Desired Access: Generic Read, Disposition: Open"
+    values = (
+        "nginx.exe",
+        "7",
+        "CreateFile",
+        "C:\\nginx\\a b.conf",
+        "SUCCESS",
+        access,
+        "C:\\nginx.exe",
+    )
+    log.write_text(
+        "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in (columns, values))
+    )
+    done = inside("profile", "--from", log, "-o", output)
+    assert done.exit_code == 0
+    assert done.stdout.rstrip().endswith(f"next: onejob explain {output}")
+    assert "note: partial: imported from Process Monitor:" in inside("explain", output).stdout
+    for words in ([], ["--accept-lost-events"]):
+        with pytest.raises(InputError, match=r"on Windows; a plan is for Linux, where C:.*not run"):
+            inside("plan", output, *words)

@@ -6,7 +6,7 @@ one could not be read. What may hide a system call counts as lost events, which 
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,14 +16,18 @@ from onejob.profiler.assemble import assemble
 from onejob.profiler.imports import agent
 from onejob.profiler.imports.follow import Follower
 from onejob.profiler.imports.perf import PerfReader, is_perf
+from onejob.profiler.imports.procmon import Log
+from onejob.profiler.imports.procmon_csv import CsvLog, is_procmon_csv
+from onejob.profiler.imports.procmon_pml import PmlLog, is_pml
 from onejob.profiler.imports.seccomp import is_seccomp, read_seccomp
 from onejob.profiler.imports.source import HEAD_BYTES, Source
 from onejob.profiler.imports.strace import StraceReader, is_strace
 from onejob.profiler.imports.tally import DRILL, Tally
+from onejob.profiler.imports.windows import windows_profile
 from onejob.profiler.subject import Subject
 
 MAX_FILES = 10_000
-KNOWN = "onejob-probe, strace, perf trace, an OCI seccomp profile"
+KNOWN = "onejob-probe, strace, perf trace, an OCI seccomp profile, Process Monitor (CSV, PML)"
 _PART = re.compile(r".*\.(\d{1,10})")
 _NO_MEMORY = "imported: its source does not say"
 _HERE = "files, accounts and packages are described as this machine has them"
@@ -37,6 +41,7 @@ _LACKS = {
     "seccomp": "a seccomp profile: its calls were allowed, and nobody counted them; it says nothing"
     " of arguments, files, sockets or memory",
 }
+_PROCMON: dict[str, Callable[[Source], Log]] = {"procmon csv": CsvLog, "procmon pml": PmlLog}
 _SPLIT = "the logs of strace -ff do not say what was at once: peaks are upper bounds"
 
 
@@ -52,6 +57,9 @@ def import_profile(paths: Sequence[Path], program: str = "") -> Profile:
         form = _recognise(sources)
         if form == "agent":
             return agent.read(sources[0].path)
+        if form in _PROCMON:
+            labels = tuple(source.label() for source in sources)
+            return windows_profile(_PROCMON[form](sources[0]), program, labels, name_of)
         tally = Tally()
         allowed: frozenset[str] = frozenset()
         follower = Follower(tally, _program(program))
@@ -103,6 +111,10 @@ def _recognise(sources: Sequence[Source]) -> str:
 
 def _form_of(source: Source) -> str:
     head = source.head()
+    if is_pml(head):
+        return "procmon pml"
+    if is_procmon_csv(head):
+        return "procmon csv"
     if agent.is_recording(head):
         return "agent"
     if is_seccomp(head):
