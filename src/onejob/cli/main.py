@@ -15,7 +15,7 @@ from onejob.model.errors import OnejobError
 
 VERBS = (
     "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "explain",
-    "matrix", "bench",
+    "matrix", "files", "bench",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -4,19 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TypeVar
 
+from onejob.model.file_uses import joined
 from onejob.model.noun import Noun
-from onejob.model.profile import Argument, CallUse, FileUse, How, Profile, StartHow, Use
+from onejob.model.profile import Argument, CallUse, Profile, StartHow
 
 SOCKET_FAMILIES = {
     1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG",
     40: "AF_VSOCK", 44: "AF_XDP",
 }  # fmt: skip  # include/linux/socket.h
 
-# Ways of use after which the file, or its folder, is not what it was.
-WRITES: frozenset[How] = frozenset(
-    {"written", "appended", "created", "renamed-from", "renamed-to", "removed", "changed", "bound"}
-)
-_NUMBERS_OF_WORDS = 4
 NounT = TypeVar("NounT", bound=Noun)
 
 
@@ -70,7 +66,7 @@ class Evidence:
         programs = ", ".join(sorted({use.program for use in uses}))
         if not total:
             return f"allowed by the user for {programs}, and never counted"
-        return f"made {total} times by {programs} in {_joined(use.drill for use in uses)}"
+        return f"made {total} times by {programs} in {joined(use.drill for use in uses)}"
 
     def succeeded(self, name: str) -> bool:
         """Whether the call was made and did not always fail."""
@@ -105,7 +101,7 @@ class Evidence:
         """Who starts a thread, forks or executes, and in which drills; empty where nobody does."""
         rows = [start for start in self.profile.starts if start.how == how]
         programs = ", ".join(sorted({row.program for row in rows}))
-        return f"{how} started by {programs} in {_joined(r.drill for r in rows)}" if rows else ""
+        return f"{how} started by {programs} in {joined(r.drill for r in rows)}" if rows else ""
 
     def values(self, names: Iterable[str], position: int) -> set[int]:
         """The values at `position` of successful calls of `names`."""
@@ -123,41 +119,3 @@ class Evidence:
     def paths(self) -> tuple[str, ...]:
         """Every path that was asked for."""
         return tuple(file.path for file in self.profile.files)
-
-
-def is_written(file: FileUse) -> bool:
-    """Whether anybody changed the file or its entry."""
-    return any(use.how in WRITES for use in file.uses)
-
-
-def is_code(file: FileUse) -> bool:
-    """Whether the file was executed, or mapped as libraries are."""
-    return any(use.how in ("executed", "mapped") for use in file.uses)
-
-
-def write_reason(file: FileUse) -> str:
-    """The first of the reasons that say how the file was changed."""
-    changes = file.model_copy(update={"uses": tuple(u for u in file.uses if u.how in WRITES)})
-    return file_reasons(changes)[0]
-
-
-def file_reasons(file: FileUse) -> tuple[str, ...]:
-    """Each way of use with program, drills and count."""
-    groups: defaultdict[tuple[str, str], list[Use]] = defaultdict(list)
-    for use in file.uses:
-        groups[use.how, use.program].append(use)
-    return tuple(
-        f"{how} by {program} in {_joined(use.drill for use in uses)} ({_times(uses)})"
-        for (how, program), uses in sorted(groups.items())
-    )
-
-
-def _times(uses: list[Use]) -> str:
-    total = sum(use.count for use in uses)
-    return "once" if total == 1 else f"{total} times"
-
-
-def _joined(drills: Iterable[str]) -> str:
-    names = list(dict.fromkeys(drills))
-    shown = ", ".join(names[:_NUMBERS_OF_WORDS])
-    return f"{shown} and {len(names) - _NUMBERS_OF_WORDS} more" if len(names) > 4 else shown

@@ -9,10 +9,10 @@ import posixpath
 from collections.abc import Iterable, Mapping, Set
 
 from onejob.model.errors import InputError
+from onejob.model.file_uses import file_reasons, is_code, is_written, write_reason
 from onejob.model.paths import is_below, is_pseudo, resolve
 from onejob.model.plan import Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
-from onejob.planner.evidence import file_reasons, is_code, is_written, write_reason
 
 INIT_PATH = "/.onejob/init"
 DATA_PATH = "/.onejob/data"
