@@ -61,12 +61,16 @@ fn relay(size: usize, dynamically: impl FnOnce() -> Block) -> Block {
             return block;
         }
     }
-    if arrays::number_for(size) == 0 {
-        counts::file().count_unexpected(size);
-    }
+    relay_to(size, dynamically)
+}
+
+fn relay_to(size: usize, dynamically: impl FnOnce() -> Block) -> Block {
     let block = dynamically();
     if block.is_null() {
         return out_of_memory();
+    }
+    if arrays::number_for(size) == 0 {
+        counts::file().count_unexpected(size);
     }
     block
 }
@@ -200,14 +204,13 @@ unsafe fn resize(block: Block, old: usize, size: usize) -> Block {
             }
         }
         Owner::Dynamic if !is_expected && size < start::kernel_from() => {
-            counts::file().count_unexpected(size);
             // SAFETY: a block of this allocator.
             let moved = unsafe { dynamic::resize(block, size) };
-            return if moved.is_null() {
-                out_of_memory()
-            } else {
-                moved
-            };
+            if moved.is_null() {
+                return out_of_memory();
+            }
+            counts::file().count_unexpected(size);
+            return moved;
         }
         _ => {}
     }
@@ -247,18 +250,17 @@ pub fn allocate_aligned(alignment: usize, size: usize) -> Block {
     if is_aligned && let Some(block) = from_array(size) {
         return block.as_ptr();
     }
-    if number != 0 && !is_aligned {
+    // Mappings of their own begin at a page and no more.
+    let by_kernel = alignment <= PAGE_SIZE || size < start::kernel_from();
+    let block = if by_kernel {
+        relay(size, || dynamic::allocate_aligned(alignment, size))
+    } else {
+        relay_to(size, || dynamic::allocate_aligned(alignment, size))
+    };
+    if number != 0 && !is_aligned && !block.is_null() {
         counts::file().count_unexpected(size);
     }
-    if alignment > PAGE_SIZE && size >= start::kernel_from() {
-        let block = dynamic::allocate_aligned(alignment, size);
-        return if block.is_null() {
-            out_of_memory()
-        } else {
-            block
-        };
-    }
-    relay(size, || dynamic::allocate_aligned(alignment, size))
+    block
 }
 
 /// # Safety
