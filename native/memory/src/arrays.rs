@@ -57,17 +57,19 @@ static HEAP: Static = Static(UnsafeCell::new(Heap {
     span: 0,
     states: ptr::null(),
     count: 0,
-    arrays: [const { Array::EMPTY }; MOST_ARRAYS + 1],
+    arrays: [const { Array::empty() }; MOST_ARRAYS + 1],
     by_size: [0; LARGEST / GRANULE + 1],
 }));
 
 impl Array {
-    const EMPTY: Self = Array {
-        first: 0,
-        pitch: 1,
-        blocks: 0,
-        store: Store::EMPTY,
-    };
+    const fn empty() -> Self {
+        Array {
+            first: 0,
+            pitch: 1,
+            blocks: 0,
+            store: Store::empty(),
+        }
+    }
 
     pub fn block_size(&self) -> usize {
         self.pitch as usize * GRANULE

@@ -36,12 +36,14 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub const EMPTY: Self = Cache {
-        top: AtomicU32::new(0),
-        count: AtomicU32::new(0),
-        room: AtomicU32::new(0),
-        granules: [const { AtomicU32::new(0) }; SLOTS + 1],
-    };
+    pub const fn empty() -> Self {
+        Cache {
+            top: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            room: AtomicU32::new(0),
+            granules: [const { AtomicU32::new(0) }; SLOTS + 1],
+        }
+    }
 
     /// The block that would be taken next.
     #[inline(always)]

@@ -64,10 +64,8 @@ unsafe extern "C" fn before() {
         unsafe { sys::sched_yield() };
     }
     let is_busy = || {
-        let others = INSIDE.iter().enumerate().filter(|(i, _)| *i != number);
-        others
-            .into_iter()
-            .any(|(_, inside)| inside.0.load(SeqCst) > 0)
+        let mut others = INSIDE.iter().take(threads::used()).enumerate();
+        others.any(|(other, inside)| other != number && inside.0.load(SeqCst) > 0)
     };
     for _ in 0..MOST_LOOKS {
         if !is_busy() {
@@ -84,7 +82,7 @@ unsafe extern "C" fn after_in_parent() {
 
 unsafe extern "C" fn after_in_child() {
     let number = threads::index();
-    for (other, inside) in INSIDE.iter().enumerate() {
+    for (other, inside) in INSIDE.iter().take(threads::used()).enumerate() {
         if other != number && inside.0.load(Relaxed) > 0 {
             inside.0.store(0, Relaxed);
         }

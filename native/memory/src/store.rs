@@ -22,12 +22,14 @@ pub struct Store {
 }
 
 impl Store {
-    pub const EMPTY: Self = Store {
-        words: ptr::null(),
-        word_count: 0,
-        hint: AtomicU32::new(0),
-        free: AtomicI64::new(0),
-    };
+    pub const fn empty() -> Self {
+        Store {
+            words: ptr::null(),
+            word_count: 0,
+            hint: AtomicU32::new(0),
+            free: AtomicI64::new(0),
+        }
+    }
 
     /// All blocks are free.
     ///

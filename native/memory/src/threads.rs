@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
 use crate::arrays::LIVE;
@@ -42,12 +42,14 @@ pub struct Shard {
 }
 
 /// The first one is never lent: its number means none.
-static SHARDS_OF_THREADS: [Shard; SHARDS] = [const { Shard::EMPTY }; SHARDS];
+static SHARDS_OF_THREADS: [Shard; SHARDS] = [const { Shard::empty() }; SHARDS];
 static STATES: [AtomicU8; SHARDS] = [const { AtomicU8::new(FREE) }; SHARDS];
 const FREE: u8 = 0;
 const LENT: u8 = 1;
 /// Its thread is not in this process: it was in the parent's when that forked.
 const ORPHAN: u8 = 2;
+/// Shards with numbers below may have been lent.
+static USED: AtomicU32 = AtomicU32::new(1);
 static ACTIVE: AtomicU32 = AtomicU32::new(0);
 static HAS_ORPHANS: AtomicBool = AtomicBool::new(false);
 /// Tells of the end of a thread; NO_KEY before `watch_ends`.
@@ -57,13 +59,15 @@ const NO_KEY: u32 = u32::MAX;
 const ENDED: usize = 1;
 
 impl Shard {
-    const EMPTY: Self = Shard {
-        counters: AtomicPtr::new(ptr::null_mut()),
-        next: AtomicU32::new(0),
-        waiting_count: AtomicU32::new(0),
-        caches: [const { Cache::EMPTY }; MOST_ARRAYS + 1],
-        waiting: [const { AtomicU32::new(0) }; MOST_DELAY as usize],
-    };
+    const fn empty() -> Self {
+        Shard {
+            counters: AtomicPtr::new(ptr::null_mut()),
+            next: AtomicU32::new(0),
+            waiting_count: AtomicU32::new(0),
+            caches: [const { Cache::empty() }; MOST_ARRAYS + 1],
+            waiting: [const { AtomicU32::new(0) }; MOST_DELAY as usize],
+        }
+    }
 
     #[inline(always)]
     pub fn cache(&self, number: usize) -> &Cache {
@@ -174,6 +178,7 @@ pub fn shard_or_begin() -> Option<&'static Shard> {
 fn begin() -> Option<&'static Shard> {
     let index = lend().or_else(|| if reclaim() { lend() } else { None })?;
     let shard = &SHARDS_OF_THREADS[index];
+    USED.fetch_max(index as u32 + 1, SeqCst);
     shard.get_counters();
     ACTIVE.fetch_add(1, Relaxed);
     set_local(ptr::from_ref(shard).expose_provenance());
@@ -193,6 +198,11 @@ fn lend() -> Option<usize> {
 /// The number of the thread's shard; 0 for none.
 pub fn index() -> usize {
     shard_or_begin().map_or(0, Shard::index)
+}
+
+/// Numbers of shards below this may have been lent.
+pub fn used() -> usize {
+    USED.load(SeqCst) as usize
 }
 
 /// Threads with a shard, at least 1.
@@ -251,7 +261,7 @@ unsafe extern "C" fn end(shard: *mut c_void) {
 /// In a child by fork: its thread is the only one.
 pub fn go_on_alone() {
     let mine = shard().map_or(0, Shard::index);
-    for (index, state) in STATES.iter().enumerate() {
+    for (index, state) in STATES.iter().enumerate().take(used()) {
         if index != mine && state.load(Relaxed) == LENT {
             state.store(ORPHAN, Relaxed);
             HAS_ORPHANS.store(true, Relaxed);
@@ -269,7 +279,7 @@ pub fn reclaim() -> bool {
         return false;
     }
     let mut found = false;
-    for (shard, state) in SHARDS_OF_THREADS.iter().zip(&STATES) {
+    for (shard, state) in SHARDS_OF_THREADS.iter().zip(&STATES).take(used()) {
         if state.load(Relaxed) == ORPHAN {
             cache::empty_orphan(shard);
             state.store(FREE, Release);

@@ -35,6 +35,10 @@ def memory_plan_text(arrays: Iterable[MemoryArray], options: MemoryOptions) -> s
 
     BuildError for what the library would refuse.
     """
+    if not 0 <= options.delay <= MOST_DELAY:
+        raise BuildError(
+            f"a delay of {options.delay} blocks is not possible", f"choose 0 to {MOST_DELAY}"
+        )
     lines = ["onejob-memory 1"]
     if options.counts:
         lines.append(f"counts {_path(options.counts)}")
@@ -42,7 +46,7 @@ def memory_plan_text(arrays: Iterable[MemoryArray], options: MemoryOptions) -> s
         f"kernel-from {KERNEL_FROM}",
         f"unsafe-free {_word(options.unsafe_free)}",
         f"huge-pages {_word(options.huge_pages)}",
-        f"delay {min(max(options.delay, 0), MOST_DELAY)}",
+        f"delay {options.delay}",
     ]
     for program, rows in groupby(arrays, key=lambda row: row.program):
         lines.append(f"program {_path(program)}")

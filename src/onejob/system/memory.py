@@ -125,7 +125,7 @@ def _read(path: Path) -> bytes:
     """The whole file. A link is not followed, and a pipe not waited for."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_size not in (0, FILE_SIZE):
                 raise _refused(path, f"it is not a file of {FILE_SIZE} bytes")
