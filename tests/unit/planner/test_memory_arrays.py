@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import small_world
@@ -23,6 +23,8 @@ from onejob.planner.memory import (
     wasted_bytes,
 )
 
+# The clock of a loaded machine says nothing about the test.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 histograms = st.dictionaries(st.integers(0, 2000), st.integers(1, 400), min_size=1, max_size=10)
 
 
@@ -42,6 +44,7 @@ def all_groupings(needs: Sequence[Need], most: int) -> Iterator[list[Sequence[Ne
             yield [needs[start:end] for start, end in zip([0, *cuts], ends, strict=True)]
 
 
+@patient
 @given(histograms, st.integers(1, 10))
 def test_no_other_choice_of_arrays_is_cheaper(histogram: dict[int, int], most: int) -> None:
     needs = gather_needs(histogram.items())
@@ -51,6 +54,7 @@ def test_no_other_choice_of_arrays_is_cheaper(histogram: dict[int, int], most: i
     assert cost_bytes(chosen) == min(map(cost_bytes, all_groupings(needs, most)))
 
 
+@patient
 @given(st.dictionaries(st.integers(0, LARGEST_BLOCK + 99), st.integers(0, 400), max_size=300))
 def test_every_planned_block_has_its_array_and_arrays_do_not_overlap(
     histogram: dict[int, int],

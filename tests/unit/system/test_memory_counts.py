@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onejob.model.errors import InputError
@@ -87,6 +87,7 @@ def test_what_is_no_file_of_counts_is_refused(
         read_memory_counts(path)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.integers(0, FILE_SIZE - 1), st.integers(0, 255), max_size=40))
 def test_any_bytes_are_counts_or_refused(
     tmp_path_factory: pytest.TempPathFactory, changes: dict[int, int]
