@@ -14,13 +14,12 @@ from onejob.planner.capabilities import plan_capabilities
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
+from onejob.planner.memory import plan_memory, with_head_room
 from onejob.planner.policy import (
     plan_calls,
     plan_limits,
     plan_matrix,
-    plan_memory,
     plan_settings,
-    with_head_room,
 )
 
 ROOT_FORMAT = RootFormat(
