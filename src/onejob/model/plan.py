@@ -95,10 +95,11 @@ class MatrixRow(Noun):
 
 
 class MemoryArray(Noun):
-    """`blocks` blocks of `block_size` bytes for `program`."""
+    """`blocks` blocks of `block_size` bytes for `program`'s requests from `smallest` bytes on."""
 
     program: str
     block_size: int
+    smallest: int
     blocks: int
     reason: str
 

@@ -15,13 +15,12 @@ from onejob.planner.components import choose_components, kernel_arguments, kerne
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.matrix import plan_matrix
+from onejob.planner.memory import plan_memory, with_head_room
 from onejob.planner.policy import (
     calls_of_all,
     plan_calls,
     plan_limits,
-    plan_memory,
     plan_settings,
-    with_head_room,
 )
 
 ROOT_FORMAT = RootFormat(

@@ -1,4 +1,4 @@
-"""Which calls, limits and memory the service gets, each with its reason."""
+"""Which calls and limits the service gets, each with its reason."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,6 @@ from onejob.model.errors import InputError
 from onejob.model.plan import (
     CallDecision,
     Limit,
-    MemoryArray,
     Setting,
     Trust,
 )
@@ -17,7 +16,6 @@ from onejob.planner.evidence import Evidence
 
 # Head-room over the profiled peak: a drill is shorter than a life.
 HEAD_ROOM = 4
-MEMORY_HEAD_ROOM_PERCENT = 25
 _MIN_DESCRIPTORS = 1024
 _MAX_DESCRIPTORS = 1 << 20  # fs.nr_open: setrlimit(2) refuses more
 _MAX_TASKS = 1 << 22  # PID_MAX_LIMIT of linux/threads.h
@@ -81,25 +79,6 @@ def plan_limits(profile: Profile) -> tuple[Limit, ...]:
 
 def _power_of_two(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
-
-
-def with_head_room(memory: int) -> int:
-    """As much memory, or as many blocks, as a life may need of which drills showed `memory`."""
-    return memory + -(-memory * MEMORY_HEAD_ROOM_PERCENT // 100)
-
-
-def plan_memory(profile: Profile) -> tuple[MemoryArray, ...]:
-    """Arrays of blocks by program and size, with head-room."""
-    return tuple(
-        MemoryArray(
-            program=row.program,
-            block_size=row.block_size,
-            blocks=with_head_room(row.peak),
-            reason=f"{row.peak} alive at once in the profile, plus {MEMORY_HEAD_ROOM_PERCENT} %",
-        )
-        for row in sorted(profile.allocations, key=lambda row: (row.program, row.block_size))
-        if row.peak
-    )
 
 
 def plan_settings(

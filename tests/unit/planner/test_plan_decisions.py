@@ -9,7 +9,7 @@ from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
 from onejob.model.plan import Plan, PlannedFile
-from onejob.model.profile import FileUse, ProgramAllocation
+from onejob.model.profile import FileUse
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
 
@@ -330,16 +330,6 @@ def test_tasks_are_limited_with_head_room(processes: int, threads: int, limit: i
     made = plan(number_of_processes=processes, number_of_threads=threads)
     (tasks,) = [lim for lim in made.limits if lim.resource == "tasks"]
     assert (tasks.soft, tasks.hard) == (limit, limit)
-
-
-@pytest.mark.parametrize(("peak", "blocks"), [(1, 2), (4, 5), (5, 7), (23, 29), (100, 125)])
-def test_memory_arrays_have_head_room(peak: int, blocks: int) -> None:
-    rows = [
-        ProgramAllocation(program="p", block_size=size, peak=p, allocated=p, freed=0)
-        for size, p in ((64, peak), (32, peak), (16, 0))
-    ]
-    arrays = plan(allocations=tuple(rows)).memory
-    assert [(array.block_size, array.blocks) for array in arrays] == [(32, blocks), (64, blocks)]
 
 
 def test_the_listen_queue_is_as_long_as_was_asked_for() -> None:

@@ -1,0 +1,139 @@
+"""What the static memory manager counts: blocks from arrays against relayed ones, by size.
+
+The layout is that of ``native/memory/src/counts.rs``. One file for each program, which its
+processes may write: nothing in it is trusted.
+"""
+
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from onejob.model.errors import InputError
+
+SUFFIX = ".counts"
+
+_MAGIC = b"OJMEMORY"
+_VERSION = 1
+_ARRAYS = 64  # rows in the file; the first one stands for no array
+_SLOTS = 256
+_SIZES = 512
+_HEADER = struct.Struct("=8sIIQIIQQQQ")
+_PATH_START = 2048
+_PATH_SIZE = 2048
+_ARRAY = struct.Struct("=4Q")
+_ARRAYS_START = 4096
+_SIZE = struct.Struct("=2Q")
+_SIZES_START = 8192
+_SLOTS_START = _SIZES_START + _SIZES * _SIZE.size
+_SLOT_SIZE = _ARRAYS * 8
+FILE_SIZE = _SLOTS_START + _SLOTS * _SLOT_SIZE
+_MOST = 2**48  # counts and sizes are below: more than any machine has, and sums stay numbers
+_HINT = "remove the file and start the service again"
+
+
+class ArrayCounts(NamedTuple):
+    """One array: blocks that it gave, that were `relayed` as it was empty, and the most in use.
+
+    `most_taken` is of one process, and counts free blocks in the caches of its threads as used.
+    """
+
+    block_size: int
+    blocks: int
+    given: int
+    relayed: int
+    most_taken: int
+
+
+class MemoryCounts(NamedTuple):
+    """The statistics of one program, all its processes together, since its file was made.
+
+    `unexpected` is blocks by requested size that no array serves, `other_sizes` those for which
+    that table had no room; `large` came from the kernel. `uncounted` threads had no counters of
+    their own, so that a little of what they did may be missing.
+    """
+
+    program: str
+    arrays: tuple[ArrayCounts, ...]
+    unexpected: dict[int, int]
+    other_sizes: int
+    large: int
+    faults: int
+    uncounted: int
+
+    @property
+    def static(self) -> int:
+        """Blocks that came from arrays."""
+        return sum(array.given for array in self.arrays)
+
+    @property
+    def dynamic(self) -> int:
+        """Blocks that had to be relayed."""
+        relayed = sum(array.relayed for array in self.arrays)
+        return relayed + sum(self.unexpected.values()) + self.other_sizes + self.large
+
+
+def read_memory_counts(path: Path) -> MemoryCounts | None:
+    """The counts in one file, at this moment; None if its first process has not begun to count.
+
+    InputError for a file that is something else.
+    """
+    data = _read(path)
+    header = _HEADER.unpack_from(data)
+    magic, version, size, _, arrays, path_size, other, large, faults, uncounted = header
+    if not any(magic):
+        return None
+    if magic != _MAGIC or (version, size) != (_VERSION, FILE_SIZE):
+        raise _refused(path, "it does not begin as this onejob's memory manager begins it")
+    if arrays >= _ARRAYS or path_size > _PATH_SIZE:
+        raise _refused(path, f"it has {arrays} arrays, and a path of {path_size} bytes")
+    counts = MemoryCounts(
+        program=os.fsdecode(data[_PATH_START:][:path_size]),
+        arrays=tuple(_read_array(data, number) for number in range(1, arrays + 1)),
+        unexpected=_read_sizes(data),
+        other_sizes=other,
+        large=large,
+        faults=faults,
+        uncounted=uncounted,
+    )
+    numbers = [number for array in counts.arrays for number in array]
+    numbers += [*counts.unexpected, *counts.unexpected.values(), other, large, faults, uncounted]
+    if any(number >= _MOST for number in numbers):
+        raise _refused(path, "it has counts that no machine can reach")
+    return counts
+
+
+def _read_array(data: bytes, number: int) -> ArrayCounts:
+    block_size, blocks, relayed, most_taken = _ARRAY.unpack_from(
+        data, _ARRAYS_START + number * _ARRAY.size
+    )
+    given = sum(
+        int.from_bytes(data[start : start + 8], "little")
+        for start in range(_SLOTS_START + number * 8, FILE_SIZE, _SLOT_SIZE)
+    )
+    return ArrayCounts(block_size, blocks, given, relayed, most_taken)
+
+
+def _read_sizes(data: bytes) -> dict[int, int]:
+    """By requested size; the file has them plus one, so that 0 is none."""
+    sizes = data[_SIZES_START:_SLOTS_START]
+    return {key - 1: count for key, count in sorted(_SIZE.iter_unpack(sizes)) if key and count}
+
+
+def _read(path: Path) -> bytes:
+    """The whole file. A link is not followed, and a pipe not waited for."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size not in (0, FILE_SIZE):
+                raise _refused(path, f"it is not a file of {FILE_SIZE} bytes")
+            data = file.read(FILE_SIZE)
+    except OSError as error:
+        raise InputError(f"memory counts {path}: {error.strerror}", _HINT) from error
+    return data.ljust(FILE_SIZE, b"\0")
+
+
+def _refused(path: Path, why: str) -> InputError:
+    return InputError(f"memory counts {path}: {why}", _HINT)

@@ -1,0 +1,59 @@
+"""The plan file of the memory manager: what stands in it, and what cannot."""
+
+import pytest
+
+from onejob.builder.memory import MemoryOptions, memory_plan_text
+from onejob.model.errors import BuildError
+from onejob.model.plan import MemoryArray
+
+
+def array(program: str, smallest: int, size: int, blocks: int) -> MemoryArray:
+    return MemoryArray(
+        program=program, smallest=smallest, block_size=size, blocks=blocks, reason="for a test"
+    )
+
+
+def test_programs_stand_one_after_the_other() -> None:
+    arrays = [array("/a", 1, 16, 5), array("/a", 33, 64, 7), array("/b c", 17, 32, 9)]
+    options = MemoryOptions(counts="/run/memory", unsafe_free=True, delay=8)
+    assert memory_plan_text(arrays, options) == (
+        "onejob-memory 1\n"
+        "counts /run/memory\n"
+        "kernel-from 262145\n"
+        "unsafe-free yes\n"
+        "huge-pages no\n"
+        "delay 8\n"
+        "program /a\n"
+        "array 1 16 5\n"
+        "array 33 64 7\n"
+        "program /b c\n"
+        "array 17 32 9\n"
+        "end\n"
+    )
+
+
+def test_a_service_without_arrays_has_a_plan_too() -> None:
+    text = memory_plan_text([], MemoryOptions())
+    assert text.splitlines()[1:] == [
+        "kernel-from 262145", "unsafe-free no", "huge-pages no", "delay 0", "end",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["relative", "/two\nlines", "/zero\0byte", "/" + "x" * 4000])
+def test_paths_that_no_line_can_hold_are_refused(path: str) -> None:
+    with pytest.raises(BuildError, match="cannot be in a memory plan"):
+        memory_plan_text([array(path, 1, 16, 1)], MemoryOptions())
+    with pytest.raises(BuildError, match="cannot be in a memory plan"):
+        memory_plan_text([], MemoryOptions(counts=path))
+
+
+@pytest.mark.parametrize("delay", [-1, 257])
+def test_a_delay_that_the_library_refuses_is_refused(delay: int) -> None:
+    with pytest.raises(BuildError, match=f"delay of {delay} blocks"):
+        memory_plan_text([], MemoryOptions(delay=delay))
+
+
+def test_a_plan_that_the_library_does_not_read_is_refused() -> None:
+    arrays = [array(f"/{number:04}", 1, 16, 1) for number in range(16384)]
+    with pytest.raises(BuildError, match="bytes long, of at most 262144"):
+        memory_plan_text(arrays, MemoryOptions())
