@@ -4,27 +4,30 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
 
 from onejob.model.errors import LacksError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`; where that fails, what was there is still there.
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Replace `path` by `data`, whole or in parts; where that fails, what was there is still there.
 
     LacksError with the system's reason (no space, no such folder, read-only).
     """
     temporary = ""
+    parts = (data,) if isinstance(data, bytes) else data
     try:
         path = path.resolve()  # a link stays, what it points to is replaced
         if path.exists() and not path.is_file():
-            path.write_bytes(data)  # a pipe or /dev/null: there is nothing that could be lost
+            with path.open("wb") as file:  # a pipe, /dev/null: there is nothing that could be lost
+                file.writelines(parts)
             return
         folder = path.parent
         descriptor, temporary = tempfile.mkstemp(prefix=".onejob-", dir=folder)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

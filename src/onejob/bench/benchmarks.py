@@ -7,6 +7,7 @@ from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
 from onejob.bench.malloc_cost import measure_malloc_cost
 from onejob.bench.memory_floor import measure_memory_floor
+from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
 from onejob.bench.result import Result
 from onejob.bench.subject import Benchmark, Subject
@@ -14,6 +15,7 @@ from onejob.model.errors import InputError
 
 BENCHMARKS = (
     Benchmark("image-size", measure_image_size),
+    Benchmark("million", measure_million),
     Benchmark("host-start", measure_host_start),
     Benchmark("events-lost", measure_events_lost),
     Benchmark("profile-cost", measure_profile_cost),

@@ -33,7 +33,10 @@ MALLOC_COST = Promise(
 )
 EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load", 0, "")
 
+MILLION_CPU = Promise("million", "CPU to write and read a profile of a million facts", 5, "s")
+MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300, "MB")
+
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
-    RECORDER_COST, MALLOC_COST, EVENTS_LOST,
+    RECORDER_COST, MALLOC_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip

@@ -9,8 +9,9 @@ import typer
 
 from onejob.cli.show import out, print_table
 from onejob.model.jsonfile import to_json
+from onejob.model.lines import camel
 from onejob.model.profile_diff import Difference, Differences, Measures, Scalar, diff_profiles
-from onejob.model.profile_xml import camel, load_profile
+from onejob.model.profile_xml import load_profile
 
 DIFFERENT = 1  # the exit status, as of diff(1)
 _SHOWN = 100

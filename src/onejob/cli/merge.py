@@ -1,6 +1,5 @@
 """``onejob merge``: several Profiles of one service -> one Profile."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +7,8 @@ import typer
 
 from onejob.base.files import write_atomically
 from onejob.cli.show import out
-from onejob.model.noun import read_text
 from onejob.model.profile_merge import Labelled, merge_profiles
-from onejob.model.profile_xml import parse_profile, write_profile
+from onejob.model.profile_xml import load_with_digest, profile_chunks
 
 
 def merge(
@@ -34,7 +32,7 @@ def merge(
     """
     profiles = [_load(path) for path in (first, *others)]
     merged = merge_profiles(profiles, force=force)
-    write_atomically(output, write_profile(merged).encode())
+    write_atomically(output, profile_chunks(merged))
     used = sum(1 for file in merged.files if file.uses)
     out.print(
         f"{output} written from {len(profiles)} profiles: {len(merged.system_calls)} system "
@@ -45,6 +43,5 @@ def merge(
 
 
 def _load(path: Path) -> Labelled:
-    text = read_text(path, "profile")
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return Labelled(f"{path.name} (sha256 {digest[:16]})", parse_profile(text, str(path)))
+    profile, digest = load_with_digest(path)
+    return Labelled(f"{path.name} (sha256 {digest[:16]})", profile)

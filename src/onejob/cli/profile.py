@@ -15,7 +15,7 @@ from onejob.base.files import write_atomically
 from onejob.base.progress import Progress
 from onejob.cli.show import out, print_table, progress
 from onejob.model.profile import Profile
-from onejob.model.profile_xml import write_profile
+from onejob.model.profile_xml import profile_chunks
 from onejob.model.workload import load_workload, workload_text
 from onejob.profiler.attach import attach_profile
 from onejob.profiler.enough import DEFAULT_MAX_ROUNDS, Patience
@@ -105,7 +105,7 @@ def profile(
             with _interrupt() as stop:
                 taken = attach_profile(_find(*running), seconds, stop, shown)
         target = output or Path(f"{taken.name}.profile.xml")
-        write_atomically(target, write_profile(taken).encode())
+        write_atomically(target, profile_chunks(taken))
     _print_summary(taken)
     _print_next(taken, target)
 

@@ -1,15 +1,17 @@
 """The common ground of all nouns: frozen, validated, unknown keys refused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onejob.model.errors import InputError
 
-# No file form of ours is legitimately larger; a larger one is refused unread.
+# No file form of ours but the profile is legitimately larger; a larger one is refused.
 MAX_FILE_BYTES = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 class Noun(BaseModel):
@@ -18,15 +20,45 @@ class Noun(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def read_text(path: Path, kind: str) -> str:
-    """The UTF-8 text of `path`; InputError names the file where it can't be had."""
+NounT = TypeVar("NounT", bound=Noun)
+
+
+@cache
+def _names_of(noun: type[Noun]) -> set[str]:
+    """The names of all fields; pydantic changes it in copies only."""
+    return set(noun.model_fields)
+
+
+def make_unchecked(noun: type[NounT], values: dict[str, Any]) -> NounT:
+    """A `noun` of `values` for all of its fields that are known to be right.
+
+    As pydantic's model_construct, at a tenth of its time: for what is made a million times.
+    """
+    made = noun.__new__(noun)
+    object.__setattr__(made, "__dict__", values)
+    object.__setattr__(made, "__pydantic_fields_set__", _names_of(noun))
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
+def read_chunks(path: Path, kind: str, limit: int = MAX_FILE_BYTES) -> Iterator[bytes]:
+    """The bytes of `path`, piece by piece; InputError names the file where they can't be had."""
+    size = 0
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            while chunk := file.read(_CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise InputError(f"{kind} {path}: larger than {limit} bytes")
+                yield chunk
     except OSError as error:
         raise InputError(f"{kind} {path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{kind} {path}: larger than {MAX_FILE_BYTES} bytes")
+
+
+def read_text(path: Path, kind: str) -> str:
+    """The UTF-8 text of `path`; InputError names the file where it can't be had."""
+    data = b"".join(read_chunks(path, kind))
     try:
         return data.decode()
     except UnicodeDecodeError as error:

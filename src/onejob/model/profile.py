@@ -10,6 +10,7 @@ from pydantic import Field
 
 from onejob.model.noun import Noun
 from onejob.model.paths import is_windows
+from onejob.model.rows import Facts
 
 Phase = Literal["boot", "serve"]
 Origin = Literal["observed", "static", "user"]
@@ -340,10 +341,10 @@ class Provenance(Noun):
 class Profile(Noun):
     """What one service needs. A fact that is absent was not seen."""
 
-    memory_allocations: tuple[MemoryAllocation, ...] = ()
+    memory_allocations: Facts[MemoryAllocation] = ()
     number_of_processes: Count = 0
     number_of_sockets: Count = 0
-    system_calls: tuple[SystemCall, ...] = ()
+    system_calls: Facts[SystemCall] = ()
     number_of_threads: Count = 0
     number_of_descriptors: Count = 0
     number_of_pipes: Count = 0
@@ -353,27 +354,27 @@ class Profile(Noun):
     program: str = ""
     workload: str = ""
     provenance: Provenance | None = None
-    drills: tuple[DrillRun, ...] = ()
-    calls: tuple[CallUse, ...] = ()
-    arguments: tuple[Argument, ...] = ()
-    files: tuple[FileUse, ...] = ()
-    allocations: tuple[ProgramAllocation, ...] = ()
-    accounts: tuple[Account, ...] = ()
-    groups: tuple[Group, ...] = ()
-    packages: tuple[Package, ...] = ()
-    relationships: tuple[Relationship, ...] = ()
-    role_calls: tuple[RoleCall, ...] = ()
-    traffic: tuple[Traffic, ...] = ()
-    listeners: tuple[Listener, ...] = ()
-    capabilities: tuple[CapabilityUse, ...] = ()
-    identities: tuple[Identity, ...] = ()
-    starts: tuple[Start, ...] = ()
-    program_peaks: tuple[ProgramPeak, ...] = ()
-    scheduling: tuple[Scheduling, ...] = ()
-    kernel_interfaces: tuple[KernelInterface, ...] = ()
-    reachable_calls: tuple[ReachableCall, ...] = ()
-    unfollowed: tuple[Unfollowed, ...] = ()
-    unrecorded_memory: tuple[UnrecordedMemory, ...] = ()
+    drills: Facts[DrillRun] = ()
+    calls: Facts[CallUse] = ()
+    arguments: Facts[Argument] = ()
+    files: Facts[FileUse] = ()
+    allocations: Facts[ProgramAllocation] = ()
+    accounts: Facts[Account] = ()
+    groups: Facts[Group] = ()
+    packages: Facts[Package] = ()
+    relationships: Facts[Relationship] = ()
+    role_calls: Facts[RoleCall] = ()
+    traffic: Facts[Traffic] = ()
+    listeners: Facts[Listener] = ()
+    capabilities: Facts[CapabilityUse] = ()
+    identities: Facts[Identity] = ()
+    starts: Facts[Start] = ()
+    program_peaks: Facts[ProgramPeak] = ()
+    scheduling: Facts[Scheduling] = ()
+    kernel_interfaces: Facts[KernelInterface] = ()
+    reachable_calls: Facts[ReachableCall] = ()
+    unfollowed: Facts[Unfollowed] = ()
+    unrecorded_memory: Facts[UnrecordedMemory] = ()
 
     @property
     def of_windows(self) -> bool:

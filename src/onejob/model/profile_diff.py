@@ -5,11 +5,12 @@ done differs from run to run; so there are three measures of how closely to look
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field
 
-from onejob.model.noun import Noun
+from onejob.model.noun import Noun, make_unchecked
 from onejob.model.profile import Profile, Provenance
 from onejob.model.profile_merge import by_key
 from onejob.model.profile_rules import RULES, Rule, fields_of
@@ -80,12 +81,11 @@ class _Comparison:
         ours, theirs = by_key([a]), by_key([b])
         for key in sorted(ours.keys() | theirs.keys()):
             old, new = ours.get(key), theirs.get(key)
-            fact = {**above, **_key_fields(old or new)}
-            if old is None:
-                yield Difference(kind=kind, what="added", fact=fact)
-            elif new is None:
-                yield Difference(kind=kind, what="removed", fact=fact)
-            else:
+            if old is None or new is None:
+                fact = {**above, **_key_fields(old or new)}
+                yield _difference(kind, "added" if old is None else "removed", fact)
+            elif old.__dict__ != new.__dict__:
+                fact = {**above, **_key_fields(new)}
                 yield from self._fact(kind, fact, old, new)
                 for name in fields_of(type(old), Rule.ROWS):
                     inner = getattr(old, name), getattr(new, name)
@@ -96,20 +96,34 @@ class _Comparison:
     ) -> Iterator[Difference]:
         changes = tuple(self._changes(old, new))
         if changes:
-            yield Difference(kind=kind, what="changed", fact=fact, changes=changes)
+            yield _difference(kind, "changed", fact, changes)
 
     def _changes(self, old: Noun, new: Noun) -> Iterator[Change]:
-        for name, rule in RULES[type(old)].items():
-            if rule in (Rule.ROWS, Rule.SEQUENCE, Rule.PART):
-                continue
-            before, after = getattr(old, name), getattr(new, name)
+        ours, theirs = old.__dict__, new.__dict__
+        for name, rule in _own_fields(type(old)):
+            before, after = ours[name], theirs[name]
             if before != after and self._seen(rule, before, after):
-                yield Change(field=name, before=before, after=after)
+                values = {"field": name, "before": before, "after": after}
+                yield make_unchecked(Change, values)
 
     def _seen(self, rule: Rule, before: Any, after: Any) -> bool:
         """A count that appears is more than load: a call fails now, events are lost."""
         appeared = rule is Rule.COUNT and not (before and after)
         return rule not in self._unseen or (appeared and self._zero_matters)
+
+
+def _difference(
+    kind: str, what: str, fact: dict[str, Scalar], changes: tuple[Change, ...] = ()
+) -> Difference:
+    values = {"kind": kind, "what": what, "fact": fact, "changes": changes}
+    return make_unchecked(Difference, values)
+
+
+@cache
+def _own_fields(noun: type[Noun]) -> tuple[tuple[str, Rule], ...]:
+    """The fields of `noun` that hold no facts of their own."""
+    others = (Rule.ROWS, Rule.SEQUENCE, Rule.PART)
+    return tuple((name, rule) for name, rule in RULES[noun].items() if rule not in others)
 
 
 def _key_fields(row: Noun | None) -> dict[str, Scalar]:

@@ -5,14 +5,15 @@ those of the first, it does not matter in which order, or by which steps, profil
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from onejob.model.errors import InputError
-from onejob.model.noun import Noun
+from onejob.model.noun import Noun, make_unchecked
 from onejob.model.paths import resolve
 from onejob.model.profile import FileUse, Profile, Provenance
-from onejob.model.profile_rules import RULES, Rule, combine_values, fields_of, key_of
+from onejob.model.profile_rules import RULES, Rule, combiner, fields_of, key_getter
 
 NounT = TypeVar("NounT", bound=Noun)
 # What a profile that does not say how it was taken is to those that do.
@@ -51,40 +52,65 @@ def _with_source(labelled: Labelled) -> Profile:
 def combine(rows: Sequence[NounT]) -> NounT:
     """The one row that stands for all of `rows`, which have the same key."""
     noun = type(rows[0])
-    combined: dict[str, Any] = _state(rows)
-    for name, rule in RULES[noun].items():
-        values = [getattr(row, name) for row in rows]
-        if rule is Rule.ROWS:
-            combined[name] = _merge_rows(values)
-        elif rule is Rule.SEQUENCE:
-            combined[name] = _merge_sequences(values)
-        elif rule is Rule.PART:
-            parts = [value for value in values if value is not None]
-            combined[name] = combine(parts) if parts else None
-        elif rule not in (Rule.KEY, Rule.STATE):
-            combined[name] = combine_values(rule, values)
-    return rows[0].model_copy(update=combined)
+    columns = [row.__dict__ for row in rows]
+    values = {**columns[0], **_state(rows)}
+    for name, combine_one in _combiners(noun):
+        values[name] = combine_one([column[name] for column in columns])
+    return make_unchecked(noun, values)
+
+
+@cache
+def _combiners(noun: type[Noun]) -> tuple[tuple[str, Callable[[Sequence[Any]], Any]], ...]:
+    """How each field of `noun` combines that does so by itself."""
+    own: dict[Rule, Callable[..., Any]] = {
+        Rule.ROWS: _merge_rows,
+        Rule.SEQUENCE: _merge_sequences,
+        Rule.PART: _merge_parts,
+    }
+    rules = RULES[noun].items()
+    return tuple(
+        (name, own.get(rule) or combiner(rule))
+        for name, rule in rules
+        if rule not in (Rule.KEY, Rule.STATE)
+    )
 
 
 def _state(rows: Sequence[Noun]) -> dict[str, Any]:
     """The fields of state, all from the row in which they are greatest, so that they agree."""
     names = fields_of(type(rows[0]), Rule.STATE)
+    if not names:
+        return {}
     states = [tuple(getattr(row, name) for name in names) for row in rows]
     return dict(zip(names, max(states), strict=True))
 
 
-def _merge_rows(lists: Iterable[Sequence[NounT]]) -> tuple[NounT, ...]:
+def _merge_parts(values: Sequence[NounT | None]) -> NounT | None:
+    parts = [value for value in values if value is not None]
+    return combine(parts) if parts else None
+
+
+def _merge_rows(lists: Sequence[Sequence[NounT]]) -> tuple[NounT, ...]:
     merged = by_key(lists)
     return tuple(merged[key] for key in sorted(merged))
 
 
 def by_key(lists: Iterable[Sequence[NounT]]) -> dict[tuple[Any, ...], NounT]:
-    """The rows of all `lists` by what identifies them, those with the same key combined."""
-    groups: dict[tuple[Any, ...], list[NounT]] = {}
+    """The rows of all `lists`, of one noun, by what identifies them; equal keys are combined."""
+    single: dict[tuple[Any, ...], NounT] = {}
+    several: dict[tuple[Any, ...], list[NounT]] = {}
     for rows in lists:
+        if not rows:
+            continue
+        key_of = key_getter(type(rows[0]))
         for row in rows:
-            groups.setdefault(key_of(row), []).append(row)
-    return {key: rows[0] if len(rows) == 1 else combine(rows) for key, rows in groups.items()}
+            key = key_of(row)
+            if key not in single:
+                single[key] = row
+            else:
+                several.setdefault(key, [single[key]]).append(row)
+    for key, group in several.items():
+        single[key] = combine(group)
+    return single
 
 
 def _merge_sequences(lists: Sequence[Sequence[NounT]]) -> tuple[NounT, ...]:
@@ -92,7 +118,7 @@ def _merge_sequences(lists: Sequence[Sequence[NounT]]) -> tuple[NounT, ...]:
     order: list[tuple[Any, ...]] = []
     for rows in lists:
         place = 0
-        for key in map(key_of, rows):
+        for key in [key_getter(type(row))(row) for row in rows]:
             if key not in order:
                 order.insert(place, key)
             place = order.index(key) + 1

@@ -6,6 +6,8 @@ fields of the key stand in the order by which the profiler sorts the facts.
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from onejob.model import profile as nouns
@@ -120,23 +122,29 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
 }  # fmt: skip
 
 
+@cache
 def fields_of(noun: type[Noun], *rules: Rule) -> tuple[str, ...]:
     """The fields of `noun` that have one of these rules, in order."""
     return tuple(name for name, rule in RULES[noun].items() if rule in rules)
 
 
-def key_of(row: Noun) -> tuple[Any, ...]:
-    """What identifies `row` among the facts of its kind."""
-    return tuple(getattr(row, name) for name in fields_of(type(row), Rule.KEY))
+@cache
+def key_getter(noun: type[Noun]) -> Callable[[Noun], tuple[Any, ...]]:
+    """A function that says what identifies a row of `noun` among the facts of its kind."""
+    names = fields_of(noun, Rule.KEY)
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda row: tuple(getattr(row, name) for name in names)
 
 
-def combine_values(rule: Rule, values: Sequence[Any]) -> Any:
-    """What a field with a value in each of several rows is in the one that stands for them."""
-    return _COMBINE[rule](values)
+def combiner(rule: Rule) -> Callable[[Sequence[Any]], Any]:
+    """What makes of a field's values in several rows that in the one that stands for them."""
+    return _COMBINE[rule]
 
 
 def _weightiest(order: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    return lambda values: max(values, key=order.index)
+    weights = {word: weight for weight, word in enumerate(order)}
+    return lambda values: max(values, key=weights.__getitem__)
 
 
 def _union(values: Iterable[Iterable[Any]]) -> tuple[Any, ...]:

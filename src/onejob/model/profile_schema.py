@@ -10,12 +10,21 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Le, Lt
 from lxml import etree
 
+from onejob.model.lines import camel, limits
 from onejob.model.noun import Noun
 from onejob.model.profile import Profile
-from onejob.model.profile_xml import CLASSES, LIST_CLASSES, NUMBERS, array_classes, camel
+from onejob.model.profile_grammar import (
+    CLASSES,
+    LIST_CLASSES,
+    NUMBERS,
+    STRING_CLASS,
+    TABLE_CLASS,
+    array_classes,
+    has_tables,
+    member_of,
+)
 
 NAMESPACE = "http://relaxng.org/ns/structure/1.0"
 DATATYPES = "http://www.w3.org/2001/XMLSchema-datatypes"
@@ -48,6 +57,7 @@ def schema_text() -> str:
         etree.Comment(f" {_COMMENT} "),
         _make.start(_java()),
         *(_define(name, noun) for name, noun in sorted(CLASSES.items())),
+        _make.define(_table(), name=TABLE_CLASS),
         _make.define(_text_value(), name="string"),
         _make.define(_element("null", _make.empty()), name="null"),
         datatypeLibrary=DATATYPES,
@@ -79,7 +89,7 @@ def _choice(*options: Any) -> Any:
 def _define(name: str, noun: type[Noun]) -> Any:
     """A bean: written out, or a reference to one further up."""
     fields = noun.model_fields.items()
-    properties = [_property(camel(key), field) for key, field in fields]
+    properties = [_property(key, field) for key, field in fields]
     whole = _element(
         "object",
         _attribute("class", _make.value(name)),
@@ -92,18 +102,35 @@ def _define(name: str, noun: type[Noun]) -> Any:
 
 def _property(name: str, field: Any) -> Any:
     annotation = field.annotation
-    if field.metadata:
+    if field.metadata and not member_of(annotation):
         annotation = Annotated[(annotation, *field.metadata)]
-    content = _choice(*_values(annotation), _make.ref(name="null"))
-    return _element("void", _attribute("property", _make.value(name)), content)
+    tables = [_make.ref(name=TABLE_CLASS)] if has_tables(name, field.annotation) else []
+    content = _choice(*_values(annotation), *tables, _make.ref(name="null"))
+    return _element("void", _attribute("property", _make.value(camel(name))), content)
+
+
+def _table() -> Any:
+    """Three properties: two of strings, one of a string with the columns' names."""
+    properties = [
+        _element("void", _attribute("property", _make.value(name)), _choice(*_values(kind)))
+        for name, kind in (("columns", str), ("words", tuple[str, ...]))
+    ]
+    rows = _element(
+        "array",
+        _attribute("class", _make.value(STRING_CLASS)),
+        _make.optional(_attribute("length", _make.data(type="nonNegativeInteger"))),
+        _make.zeroOrMore(_member(str)),
+    )
+    rows = _element("void", _attribute("property", _make.value("rows")), rows)
+    return _element("object", _attribute("class", _make.value(TABLE_CLASS)), *properties, rows)
 
 
 def _values(annotation: Any) -> list[Any]:
     """Every form in which a value of this type may stand."""
     if isinstance(annotation, types.UnionType):
         return [v for a in get_args(annotation) if a is not types.NoneType for v in _values(a)]
-    if get_origin(annotation) is tuple:
-        return _list_values(get_args(annotation)[0])
+    if member := member_of(annotation):
+        return _list_values(member)
     if isinstance(annotation, type) and issubclass(annotation, Noun):
         return [_make.ref(name=annotation.__name__)]
     if get_origin(annotation) is Literal:
@@ -118,15 +145,7 @@ def _values(annotation: Any) -> list[Any]:
 
 def _range_name(annotation: Any) -> str:
     """The name of the definition of whole numbers within the limits of `annotation`."""
-    lowest, highest = -(2**63), 2**63 - 1  # Java's long
-    for metadata in get_args(annotation)[1:]:
-        for limit in getattr(metadata, "metadata", [metadata]):
-            if isinstance(limit, Ge):
-                lowest = int(str(limit.ge))
-            elif isinstance(limit, Le):
-                highest = int(str(limit.le))
-            elif isinstance(limit, Lt):
-                highest = int(str(limit.lt)) - 1
+    lowest, highest = limits(annotation)
     return f"number.{lowest}.{highest}"
 
 

@@ -1,11 +1,11 @@
 """Differences: exactly what was added, removed or changed."""
 
 from hypothesis import HealthCheck, given, settings
-from some_profiles import profiles
 
 from onejob.model.profile import CallUse, FileUse, Profile, ProgramPeak, Use
 from onejob.model.profile_diff import Change, Difference, diff_profiles
-from onejob.model.profile_rules import RULES, Rule, fields_of, key_of
+from onejob.model.profile_rules import RULES, Rule, fields_of, key_getter
+from some_profiles import profiles
 
 bounded = settings(
     max_examples=60,
@@ -27,8 +27,9 @@ def test_what_was_added_is_named_and_nothing_else(a: Profile, b: Profile) -> Non
     """Rows of b under new keys, put beside those of a."""
     together, expected = {}, []
     for kind in KINDS:
-        known = {key_of(row) for row in getattr(a, kind)}
-        new = {key_of(row): row for row in getattr(b, kind) if key_of(row) not in known}
+        known = {key_getter(type(row))(row) for row in getattr(a, kind)}
+        keys = {key_getter(type(row))(row): row for row in getattr(b, kind)}
+        new = {key: row for key, row in keys.items() if key not in known}
         together[kind] = (*getattr(a, kind), *new.values())
         for row in new.values():
             fact = {name: getattr(row, name) for name in fields_of(type(row), Rule.KEY)}

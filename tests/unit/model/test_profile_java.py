@@ -13,7 +13,9 @@ import pytest
 
 import small_world
 from house import ROOT
+from onejob.bench.million_run import million
 from onejob.model.profile import MemoryAllocation, Profile, SystemCall
+from onejob.model.profile_grammar import TABLE_ROWS
 from onejob.model.profile_xml import load_profile, parse_profile, write_profile
 
 pytestmark = pytest.mark.jdk
@@ -84,6 +86,19 @@ def test_a_jdk_reports_what_it_does_not_know_and_goes_on(
     assert any("ClassNotFoundException: Provenance" in line for line in reports)
     assert any("ClassNotFoundException: FileUse" in line for line in reports)
     assert any("NoSuchMethodException" in line for line in reports)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "reserved"])
+def test_a_jdk_reads_the_papers_four_properties_beside_tables(
+    kind: str, java: Run, tmp_path: Path
+) -> None:
+    large = million(TABLE_ROWS / 200_000)
+    path = tmp_path / "p.xml"
+    path.write_text(write_profile(PAPER.model_copy(update={"calls": large.calls})))
+    assert '<object class="Table">' in path.read_text()
+    decoded, reports = split(java(kind, "Decode", path))
+    assert decoded == PAPER_LINES
+    assert any("ClassNotFoundException: Table" in line for line in reports)
 
 
 def test_beans_of_lists_cannot_take_arrays(java: Run, tmp_path: Path) -> None:

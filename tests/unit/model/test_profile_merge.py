@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from some_profiles import profiles
 
 from onejob.model import profile as nouns
 from onejob.model.errors import InputError
@@ -19,6 +18,7 @@ from onejob.model.profile import (
 )
 from onejob.model.profile_merge import UNKNOWN, Labelled, merge_profiles
 from onejob.model.profile_rules import MAX_COUNT, RULES, Rule, fields_of
+from some_profiles import profiles
 
 bounded = settings(
     max_examples=60,
@@ -62,6 +62,12 @@ def test_every_fact_is_identified() -> None:
     for noun in RULES:
         if noun not in (Profile, Provenance):
             assert fields_of(noun, Rule.KEY), noun.__name__
+
+
+def test_counts_of_one_and_the_same_row_are_added_too() -> None:
+    call = CallUse(program="p", call_name="c", phase="serve", drill="d", count=3)
+    profile = Profile(calls=(call,))
+    assert [row.count for row in merged(profile, profile, profile).calls] == [9]
 
 
 @bounded

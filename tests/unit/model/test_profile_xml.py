@@ -216,5 +216,5 @@ def test_references_that_would_be_written_out_to_more_than_a_file_are_refused() 
         '<java><object class="Profile"><void property="systemCalls">'
         f"{first}{references}</void></object></java>"
     )
-    with pytest.raises(InputError, match="references to more than 67108864 bytes"):
+    with pytest.raises(InputError, match="references to more than 8388608 bytes"):
         parse_profile(text)

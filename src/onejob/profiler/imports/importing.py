@@ -180,7 +180,7 @@ def _profile(tally: Tally, form: str, sources: Sequence[Source], allowed: Iterab
     assert profile.provenance is not None
     return profile.model_copy(
         update={
-            "calls": profile.calls + calls,
+            "calls": (*profile.calls, *calls),
             # The kernel that it ran on is not known.
             "provenance": profile.provenance.model_copy(update={"kernel": ""}),
             "unrecorded_memory": tuple(

@@ -2,6 +2,7 @@
 
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -35,7 +36,8 @@ def profiles() -> st.SearchStrategy[Profile]:
 
 
 def _member(hint: Any) -> st.SearchStrategy[Any]:
-    return _values(typing.get_args(hint)[0])
+    """A member of a list of facts: in Annotated[Sequence[member], ...]."""
+    return _values(typing.get_args(typing.get_args(hint)[0])[0])
 
 
 def _values(hint: Any) -> st.SearchStrategy[Any]:
@@ -44,7 +46,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return _values(arguments[0])
     if origin is typing.Literal:
         return st.sampled_from(arguments)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return st.lists(_values(arguments[0]), max_size=3).map(tuple)
     if origin is types.UnionType:
         return st.one_of(*map(_values, arguments))
