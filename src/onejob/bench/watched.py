@@ -15,7 +15,7 @@ from onejob.profiler import observe
 from onejob.profiler.allocation_files import make_folder
 from onejob.profiler.namespace import sandbox_of
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import find_program, run_folder
+from onejob.profiler.profile import find_program, recordings_folder, run_folder
 
 Place = Callable[[Workload], AbstractContextManager[ProfiledService]]
 
@@ -30,7 +30,7 @@ def unwatched(workload: Workload) -> Iterator[ProfiledService]:
 @contextmanager
 def recorded(workload: Workload) -> Iterator[ProfiledService]:
     """The service with the memory recorder preloaded, its recordings dropped."""
-    with run_folder() as folder:
+    with recordings_folder() as folder:
         recordings = folder / "keep" / "allocations"
         make_folder(recordings)
         recorder = str(native_path("libonejob_recorder.so"))
