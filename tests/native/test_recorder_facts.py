@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from recorder_driver import BLOCKS, Recorder, all_freed, basic, compile_workload
+from recorder_driver import ALLOCATORS, BLOCKS, Recorder, all_freed, basic, compile_workload
 
 from onejob.profiler.allocation_files import gathering, make_folder, read_lost
 from onejob.profiler.allocations import ProcessAllocations, SizeCount, merge_allocations
-
-ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2")
 
 
 @pytest.fixture(scope="module")
