@@ -10,6 +10,7 @@ from onejob.profiler.allocations import ProcessAllocations, SizeCount
 
 SOURCES = Path(__file__).parent / "recorder"
 BLOCKS = 23
+ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2")
 
 
 class Recorder:

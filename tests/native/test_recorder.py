@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from recorder_driver import BLOCKS, Recorder, all_freed, basic, compile_workload
+from recorder_driver import ALLOCATORS, BLOCKS, Recorder, all_freed, basic, compile_workload
 
 from onejob.profiler.allocations import SizeCount, merge_allocations
 
@@ -87,8 +87,11 @@ def test_a_forked_child_goes_on_from_its_parents_counts(recorder: Recorder, work
     assert program.sizes[1500] == SizeCount(1500, 23, 24, 34, 24, freed_inherited=10)
 
 
-def test_fork_while_other_threads_allocate(recorder: Recorder, workload: Path) -> None:
-    processes = recorder.check(workload, "fork-with-threads")
+@pytest.mark.parametrize("allocator", ["", *ALLOCATORS])
+def test_fork_while_other_threads_allocate(
+    recorder: Recorder, workload: Path, allocator: str
+) -> None:
+    processes = recorder.check(workload, "fork-with-threads", LD_PRELOAD=allocator)
     children = [process for process in processes if 1451 in process.sizes]
     assert len(children) == 20
     assert all(basic(child, 1451) == all_freed(1451, BLOCKS, BLOCKS) for child in children)

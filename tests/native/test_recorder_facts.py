@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from recorder_driver import BLOCKS, Recorder, all_freed, basic, compile_workload
+from recorder_driver import ALLOCATORS, BLOCKS, Recorder, all_freed, basic, compile_workload
 
 from onejob.profiler.allocation_files import gathering, make_folder, read_lost
 from onejob.profiler.allocations import ProcessAllocations, SizeCount, merge_allocations
-
-ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +86,21 @@ def test_signal_handler_that_allocates(recorder: Recorder, facts: Path) -> None:
     process = recorder.check_one(facts, "signals")
     assert process.sizes[3701] == SizeCount(3701, 1, BLOCKS, BLOCKS, BLOCKS)
     assert process.sizes[3702] == SizeCount(3702, 1, BLOCKS, BLOCKS, BLOCKS)
+
+
+@pytest.mark.parametrize("how", ["prctl", "syscall"])
+def test_a_filter_of_the_services_own_kills_nobody_for_the_recorder(
+    recorder: Recorder, facts: Path, how: str
+) -> None:
+    processes = recorder.check(facts, "filter", how)
+    parent, child = sorted(processes, key=lambda process: 4202 in process.sizes)
+    assert child.sizes[4202] == SizeCount(4202, BLOCKS, BLOCKS, 0)
+    for first in (10000, 20000, 30000):  # by the thread itself, a new one, and one before it
+        sizes = range(first, first + 400)
+        assert [parent.sizes[size] for size in sizes] == [SizeCount(s, 1, 1, 0) for s in sizes]
+    assert parent.sizes[64 << 20] == SizeCount(64 << 20, 1, 1, 0)
+    assert 4203 not in parent.sizes
+    assert (parent.overflow, parent.untagged, parent.unrecorded) == (0, 0, 1)
 
 
 def test_errno_is_left_alone(recorder: Recorder, facts: Path) -> None:

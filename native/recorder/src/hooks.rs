@@ -5,6 +5,7 @@
 //! that are given to free are therefore not passed on.
 
 use core::ffi::{c_int, c_void};
+use core::hint::black_box;
 use core::ptr;
 
 use crate::alive;
@@ -40,7 +41,7 @@ pub unsafe extern "C" fn malloc(size: usize) -> Block {
 #[inline(never)]
 fn enter(block: Block, ready: Ready) -> Block {
     alive::enter(ready.number, ready.spare());
-    block
+    hidden(block)
 }
 
 /// Also for all that is not as usual: failure, a block of the boot arena, a process that does not
@@ -53,7 +54,13 @@ fn begin(block: Block, size: usize) -> Block {
     {
         counting::begin(file, block, size, Origin::Fresh);
     }
-    block
+    hidden(block)
+}
+
+/// The same block. Where the compiler knows that, it keeps the block during the call, for which the
+/// quick way has to make room; else the call is the last thing that malloc does.
+fn hidden(block: Block) -> Block {
+    black_box(block)
 }
 
 /// In place of the real malloc as long as it is not known.

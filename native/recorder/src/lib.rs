@@ -17,6 +17,7 @@ mod alive;
 mod boot;
 mod counting;
 mod cxx;
+mod filters;
 mod hooks;
 mod layout;
 mod ledger;

@@ -15,7 +15,9 @@ use core::slice;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::alive;
+use crate::filters;
 use crate::layout::{Counts, FILE_SIZE, File, NUMBERS, PATH_SIZE, Size};
+use crate::ledger;
 use crate::mode::{self, Mode};
 use crate::sizes;
 use crate::sys;
@@ -78,6 +80,10 @@ unsafe extern "C" fn after_fork_in_child() {
 /// the first malloc or free of a child that came to be without (clone, _Fork).
 pub fn follow_fork() {
     if let Some(parents) = mode::leave_parents() {
+        if filters::are_there() {
+            parents.header.unrecorded.fetch_add(1, Relaxed);
+            return;
+        }
         quietly(|| {
             if adopt(parents).is_some() {
                 mode::record();
@@ -137,12 +143,25 @@ pub fn reserve_size(file: &File, number: usize) -> bool {
     if number < SIZES_READY.load(Relaxed) as usize {
         return true;
     }
+    if filters::are_there() {
+        return false;
+    }
     let ready = (number / A_PAGE + 1) * A_PAGE;
     let populated = sys::populate(&file.sizes[..ready]);
     if populated {
         SIZES_READY.fetch_max(ready as u32, Relaxed);
     }
     populated
+}
+
+/// Fetches whatever could be needed later, as far as it can be had.
+pub fn fetch_all(file: &File) {
+    const LAST: usize = NUMBERS - 1;
+    reserve_size(file, LAST);
+    for thread in thread::used() {
+        thread.make_ready(file, LAST);
+    }
+    ledger::make_place(sys::heap_end());
 }
 
 /// That many counters, rounded up to whole pages of them.

@@ -67,6 +67,7 @@ unsafe extern "C" {
     pub fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
     pub fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
     pub fn dladdr(address: *const c_void, origin: *mut SymbolOrigin) -> c_int;
+    fn sbrk(change: isize) -> *mut c_void;
     pub fn getenv(name: *const c_char) -> *const c_char;
     pub fn getpid() -> c_int;
     pub fn readlink(path: *const c_char, target: *mut c_char, size: usize) -> isize;
@@ -98,6 +99,12 @@ unsafe extern "C" {
 pub fn errno() -> c_int {
     // SAFETY: the address is valid for the calling thread.
     unsafe { *__errno_location() }
+}
+
+/// Where the heap that grows by brk(2) ends; what is free there may be used without a call.
+pub fn heap_end() -> *mut c_void {
+    // SAFETY: changes nothing.
+    unsafe { sbrk(0) }
 }
 
 pub fn set_errno(value: c_int) {

@@ -14,6 +14,7 @@ use core::sync::atomic::{
 };
 
 use crate::alive::{self, Spares};
+use crate::filters;
 use crate::layout::{Counts, File, NUMBERS, TABLES, Table};
 use crate::ledger::{SERIALS, Stamp};
 use crate::mode;
@@ -104,7 +105,11 @@ impl Thread {
     /// Gets the pages of all counters up to `number`'s; false if they cannot be had.
     pub fn make_ready(&self, file: &File, number: usize) -> bool {
         if number < self.ready.load(Relaxed) as usize {
+            local().be_quick(); // what another thread fetched, too
             return true;
+        }
+        if filters::are_there() {
+            return false;
         }
         let numbers = recording::numbers_in_pages(number + 1);
         let table = &file.tables[self.index()];
@@ -263,7 +268,9 @@ pub fn is_parents(serial: u32) -> bool {
 
 fn lend() -> Option<&'static Thread> {
     let is_free = |thread: &&Thread| !thread.is_lent.swap(true, AcqRel);
-    let thread = THREADS[1..].iter().find(is_free)?;
+    let of_use =
+        |thread: &&Thread| !filters::are_there() || thread.ready.load(Relaxed) as usize == NUMBERS;
+    let thread = THREADS[1..].iter().filter(of_use).find(is_free)?;
     USED.fetch_max(thread.index() as u32 + 1, Release);
     Some(thread)
 }

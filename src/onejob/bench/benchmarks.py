@@ -9,6 +9,7 @@ from onejob.bench.malloc_cost import measure_malloc_cost
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
+from onejob.bench.redis_cost import measure_redis_cost
 from onejob.bench.result import Result
 from onejob.bench.subject import Benchmark, Subject
 from onejob.model.errors import InputError
@@ -19,6 +20,7 @@ BENCHMARKS = (
     Benchmark("host-start", measure_host_start),
     Benchmark("events-lost", measure_events_lost),
     Benchmark("profile-cost", measure_profile_cost),
+    Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("boot", measure_boot),

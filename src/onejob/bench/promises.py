@@ -28,6 +28,9 @@ PROBE_COST = Promise(
 RECORDER_COST = Promise(
     "profile-cost", "CPU per request while memory is watched, of unwatched", 1.25, "x"
 )
+REDIS_COST = Promise(
+    "redis-cost", "CPU per SET while calls, files and memory are watched, of unwatched", 1.2, "x"
+)
 MALLOC_COST = Promise(
     "malloc-cost", "added to a pair of malloc and free by the recorder, worst case", 12, "ns"
 )
@@ -38,5 +41,5 @@ MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300
 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
-    RECORDER_COST, MALLOC_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    RECORDER_COST, REDIS_COST, MALLOC_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip

@@ -15,7 +15,7 @@ from onejob.profiler import observe
 from onejob.profiler.allocation_files import make_folder
 from onejob.profiler.namespace import sandbox_of
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import find_program, run_folder
+from onejob.profiler.profile import find_program, recordings_folder, run_folder
 
 Place = Callable[[Workload], AbstractContextManager[ProfiledService]]
 
@@ -30,13 +30,29 @@ def unwatched(workload: Workload) -> Iterator[ProfiledService]:
 @contextmanager
 def recorded(workload: Workload) -> Iterator[ProfiledService]:
     """The service with the memory recorder preloaded, its recordings dropped."""
-    with run_folder() as folder:
-        recordings = folder / "keep" / "allocations"
-        make_folder(recordings)
-        recorder = str(native_path("libonejob_recorder.so"))
-        settings = {"LD_PRELOAD": recorder, "ONEJOB_RECORDER_DIR": str(recordings)}
-        with _sandboxed(workload, folder, settings) as service:
-            yield service
+    with (
+        recordings_folder() as folder,
+        _sandboxed(workload, folder, _recorder_settings(folder)) as service,
+    ):
+        yield service
+
+
+@contextmanager
+def probed_and_recorded(workload: Workload) -> Iterator[ProfiledService]:
+    """The service with the memory recorder preloaded, under the eBPF probe."""
+    with (
+        recordings_folder() as folder,
+        _probed(workload, folder, _recorder_settings(folder)) as service,
+    ):
+        yield service
+
+
+def _recorder_settings(folder: Path) -> dict[str, str]:
+    """What preloads the memory recorder, with a place in `folder` for its recordings."""
+    recordings = folder / "keep" / "allocations"
+    make_folder(recordings)
+    recorder = str(native_path("libonejob_recorder.so"))
+    return {"LD_PRELOAD": recorder, "ONEJOB_RECORDER_DIR": str(recordings)}
 
 
 @contextmanager
@@ -44,9 +60,7 @@ def _sandboxed(
     workload: Workload, folder: Path, settings: Mapping[str, str]
 ) -> Iterator[ProfiledService]:
     """The service in its sandbox, with `settings` added to its environment."""
-    words = observe.sandbox_words(workload, folder)
-    for name, value in settings.items():
-        words += ["--set", f"{name}={value}"]
+    words = _words(workload, folder, settings)
     command, environment = service_command(workload), observe.service_environment(workload)
     log = folder / "output"
     with (
@@ -61,22 +75,32 @@ def _sandboxed(
 @contextmanager
 def probed(workload: Workload) -> Iterator[ProfiledService]:
     """The service under the eBPF probe, its recording dropped."""
-    with run_folder() as folder:
-        log = folder / "output"
-        with log.open("wb") as output:
-            probe = Probe(
-                service_command(workload),
-                folder / "keep" / "recording.json",
-                output=output,
-                prefix=[*observe.sandbox_words(workload, folder), "--"],
-                environment=observe.service_environment(workload),
-            )
-            with (
-                sandbox_of(probe.observer),
-                probe,
-                observe.network_of(probe.pid) as network,
-            ):
-                yield ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
+    with run_folder() as folder, _probed(workload, folder, {}) as service:
+        yield service
+
+
+@contextmanager
+def _probed(
+    workload: Workload, folder: Path, settings: Mapping[str, str]
+) -> Iterator[ProfiledService]:
+    log = folder / "output"
+    with log.open("wb") as output:
+        probe = Probe(
+            service_command(workload),
+            folder / "keep" / "recording.json",
+            output=output,
+            prefix=[*_words(workload, folder, settings), "--"],
+            environment=observe.service_environment(workload),
+        )
+        with sandbox_of(probe.observer), probe, observe.network_of(probe.pid) as network:
+            yield ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
+
+
+def _words(workload: Workload, folder: Path, settings: Mapping[str, str]) -> list[str]:
+    words = observe.sandbox_words(workload, folder)
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    return words
 
 
 def service_command(workload: Workload) -> list[str]:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,10 @@ from onejob.profiler.guard import guarded
 from onejob.profiler.observe import DEFAULT_PATH, watch_calls, watch_memory
 from onejob.profiler.packages import need_packages
 from onejob.profiler.recording import read_recording
+from onejob.profiler.sandbox import MountPoint, read_mounts
 from onejob.profiler.subject import Subject
+
+_RUN = "/run"
 
 
 def take_profile(
@@ -59,7 +62,7 @@ def take_profile(
     with run_folder() as folder, rescued(folder / "keep" / "recording.json", rescue):
         progress.stage(f"{workload.name}: watching calls and files")
         watched = watch_calls(workload, command, folder, progress, patience)
-    with run_folder() as folder:
+    with recordings_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)
     progress.stage(f"{workload.name}: describing what it used")
@@ -110,10 +113,25 @@ def rescued(recording: Path, rescue: Path | None) -> Iterator[None]:
         raise ServiceError(error.what, f"what it saw until then is in {rescue}") from error
 
 
+def recordings_folder() -> AbstractContextManager[Path]:
+    """A folder for a run with the memory recorder, which makes a file for each child process.
+
+    In memory, where that is quick: on a disk it takes the child longer than most of them live.
+    """
+    mounts = read_mounts(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+    return run_folder(place_in_memory(mounts))
+
+
+def place_in_memory(mounts: Iterable[MountPoint]) -> str:
+    """/run where it is in memory, else /dev/shm if that is; /run where neither is."""
+    kinds = {mount.path: mount.kind for mount in mounts}  # the last one hides those before
+    return next((place for place in (_RUN, "/dev/shm") if kinds.get(place) == "tmpfs"), _RUN)
+
+
 @contextmanager
-def run_folder() -> Iterator[Path]:
+def run_folder(place: str = _RUN) -> Iterator[Path]:
     """A folder for one watched run."""
-    path = Path(tempfile.mkdtemp(prefix="onejob-", dir="/run"))
+    path = Path(tempfile.mkdtemp(prefix="onejob-", dir=place))
     try:
         path.chmod(0o711)  # the service's own users reach what is meant for them
         (path / "keep").mkdir()

@@ -2,11 +2,14 @@
 // Exit status 0: all went as malloc(3) promises. Expected counts: ../test_recorder_facts.py.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,11 +279,87 @@ static void do_room(void)
     }
 }
 
+enum { FILTERED_SIZES = 400 };
+
+// Whoever calls what the recorder could need, and malloc, threads and fork do not, is killed.
+static struct sock_filter deadly[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+#define KILL(number)                                                          \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
+    KILL(SYS_madvise), KILL(SYS_open), KILL(SYS_openat), KILL(SYS_ftruncate), KILL(SYS_mremap),
+    KILL(SYS_readlink), KILL(SYS_unlink), KILL(SYS_prlimit64), KILL(SYS_getrlimit),
+    KILL(SYS_clock_gettime), KILL(SYS_getpid), KILL(SYS_close), KILL(SYS_prctl), KILL(SYS_seccomp),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static void hold_sizes(int first, size_t size)
+{
+    for (int i = 0; i < FILTERED_SIZES; i++)
+        hold(first + i, 1, size + i);
+}
+
+static void *hold_filtered(void *done)
+{
+    hold_sizes(FILTERED_SIZES, 20000);
+    sem_post(done);
+    pause();
+    return NULL;
+}
+
+static void *wait_and_hold(void *semaphores)
+{
+    sem_wait(semaphores);
+    hold_sizes(2 * FILTERED_SIZES, 30000);
+    sem_post((sem_t *)semaphores + 1);
+    pause();
+    return NULL;
+}
+
+static void do_filter(const char *how)
+{
+    struct sock_fprog program = {sizeof deadly / sizeof *deadly, deadly};
+    pthread_t other;
+    sem_t semaphores[3];
+    for (int i = 0; i < 3; i++)
+        CHECK(sem_init(&semaphores[i], 0, 0) == 0);
+    CHECK(pthread_create(&other, NULL, wait_and_hold, semaphores) == 0);
+    hold(9000, BLOCKS, 4201);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    // What only asks is no filter, nor is one that the kernel refuses: this child is recorded.
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == -1 && errno == EFAULT);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, ~0U, &program) == -1 && errno == EINVAL);
+    pid_t child = fork();
+    if (child == 0) {
+        hold(0, BLOCKS, 4202);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    if (!strcmp(how, "prctl"))
+        CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    else
+        CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0);
+    hold_sizes(0, 10000);
+    hold(9100, 1, 64 << 20); // a new part of the ledger
+    sem_post(&semaphores[0]);
+    sem_wait(&semaphores[1]);
+    CHECK(pthread_create(&other, NULL, hold_filtered, &semaphores[2]) == 0);
+    sem_wait(&semaphores[2]);
+    child = fork();
+    if (child == 0) {
+        hold(9200, BLOCKS, 4203);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    _exit(0);
+}
+
 int main(int count, char **arguments)
 {
     const char *command = count > 1 ? arguments[1] : "";
     if (!strcmp(command, "lifetimes")) do_lifetimes();
     else if (!strcmp(command, "far-apart")) do_far_apart();
+    else if (!strcmp(command, "filter")) do_filter(arguments[2]);
     else if (!strcmp(command, "elsewhere")) do_elsewhere();
     else if (!strcmp(command, "kinds")) do_kinds();
     else if (!strcmp(command, "many-threads")) do_many_threads();

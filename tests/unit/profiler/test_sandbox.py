@@ -18,8 +18,8 @@ from onejob.model.workload import Folder, Workload
 from onejob.profiler.namespace import kill_namespace
 from onejob.profiler.observe import watch_calls
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import run_folder
-from onejob.profiler.sandbox import sandbox_command
+from onejob.profiler.profile import place_in_memory, recordings_folder, run_folder
+from onejob.profiler.sandbox import MountPoint, read_mounts, sandbox_command
 
 pytestmark = pytest.mark.root
 
@@ -31,15 +31,22 @@ def mount_lines() -> list[str]:
 def run_inside(script: str, *, private: bool = True, directory: str = "/", **settings: str) -> str:
     """What a shell script prints in a sandbox."""
     with run_folder() as folder:
-        words = sandbox_command(folder, private, directory)
-        for name, value in settings.items():
-            words += ["--set", f"{name}={value}"]
-        done = subprocess.run(
-            [*words, "--", "/bin/sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=30, env={"PATH": os.environ["PATH"], "GIVEN": "a=b"},
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+        shown = inside(folder, script, private=private, directory=directory, **settings)
     assert not folder.exists()
+    return shown
+
+
+def inside(
+    folder: Path, script: str, *, private: bool = True, directory: str = "/", **settings: str
+) -> str:
+    words = sandbox_command(folder, private, directory)
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    done = subprocess.run(
+        [*words, "--", "/bin/sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=30, env={"PATH": os.environ["PATH"], "GIVEN": "a=b"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -55,6 +62,35 @@ def test_what_is_written_inside_is_gone_afterwards(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gone", "kept"]
     assert not [mark for mark in marks if os.path.exists(mark)]
     assert mount_lines() == before
+
+
+ON_DISK, RUN, SHARED = MountPoint("/", "ext4"), MountPoint("/run", "tmpfs"), "/dev/shm"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "place"),
+    [
+        ([ON_DISK, RUN, MountPoint(SHARED, "tmpfs")], "/run"),
+        ([ON_DISK, MountPoint(SHARED, "tmpfs")], SHARED),
+        ([RUN, MountPoint("/run", "ext4"), MountPoint(SHARED, "tmpfs")], SHARED),
+        ([ON_DISK, MountPoint(SHARED, "ext4")], "/run"),
+        ([ON_DISK, MountPoint("/run/lock", "tmpfs")], "/run"),
+    ],
+)
+def test_recordings_are_in_memory_where_they_can_be(mounts: list[MountPoint], place: str) -> None:
+    assert place_in_memory(mounts) == place
+
+
+def test_the_folder_of_recordings_is_in_memory_and_shared_with_the_sandbox() -> None:
+    mounted = read_mounts(Path("/proc/self/mountinfo").read_text())
+    with recordings_folder() as folder:
+        if any(mount.kind == "tmpfs" for mount in mounted if mount.path in ("/run", SHARED)):
+            shown = subprocess.run(["stat", "-fc", "%T", folder], capture_output=True, timeout=10)
+            assert shown.stdout == b"tmpfs\n"
+        assert not inside(folder, f"echo said > {folder}/keep/file; echo lost > {folder}/other")
+        assert sorted(path.name for path in folder.iterdir()) == ["keep", "scratch"]
+        assert (folder / "keep/file").read_text() == "said\n"
+    assert not folder.exists()
 
 
 def test_only_loopback_and_it_is_up() -> None:
