@@ -40,15 +40,30 @@ fn describe(pid: i32) -> Option<String> {
 
 /// The process that a thread belongs to, and the program that it runs.
 pub fn owner_of_thread(thread: i32) -> (i32, String) {
-    let status = read_text(thread, "status").unwrap_or_default();
-    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    let pid = group.unwrap_or(thread);
+    let pid = read_text(thread, "status").and_then(|status| number_in(&status, "Tgid:"));
+    let pid = pid.unwrap_or(thread);
     (pid, program_of(pid))
+}
+
+/// The process that a thread belongs to, and the parent of that.
+pub fn group_and_parent(thread: i32) -> Option<(i32, i32)> {
+    let status = read_text(thread, "status")?;
+    Some((number_in(&status, "Tgid:")?, number_in(&status, "PPid:")?))
+}
+
+/// How many seccomp filters are on a thread; None before Linux 5.9.
+pub fn filters_of(thread: i32) -> Option<usize> {
+    number_in(&read_text(thread, "status")?, "Seccomp_filters:")
+}
+
+/// The value of one line of /proc/PID/status. A line break in the process's name is escaped there.
+fn number_in<T: core::str::FromStr>(status: &str, name: &str) -> Option<T> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// Its executable, or else its name in brackets: the link of another user's process can be read
 /// only with CAP_SYS_PTRACE.
-fn program_of(pid: i32) -> String {
+pub fn program_of(pid: i32) -> String {
     match readlinkat(CWD, format!("/proc/{pid}/exe").as_str(), Vec::new()) {
         Ok(path) => text_of(path.as_bytes()),
         Err(_) => format!("[{}]", read_text(pid, "comm").unwrap_or_default().trim_end()),
