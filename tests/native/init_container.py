@@ -154,9 +154,11 @@ class Container:
     def console(self) -> str:
         return (self.folder / "console").read_text(errors="replace")
 
-    def await_text(self, text: str) -> None:
+    def await_text(self, text: str, seconds: float = SECONDS) -> None:
         """Until the console shows `text`."""
-        await_true(lambda: text in self.console, lambda: f"{text!r} not in:\n{self.console}")
+        await_true(
+            lambda: text in self.console, lambda: f"{text!r} not in:\n{self.console}", seconds
+        )
 
     def ask(self, verb: str, **fields: Any) -> Any:
         """A request and the value of its reply; events that come first are kept."""
@@ -219,8 +221,10 @@ class Container:
             self.port.close()
 
 
-def await_true(question: Callable[[], bool], complaint: Callable[[], str]) -> None:
-    end = time.monotonic() + SECONDS
+def await_true(
+    question: Callable[[], bool], complaint: Callable[[], str], seconds: float = SECONDS
+) -> None:
+    end = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < end, complaint()
         time.sleep(0.02)

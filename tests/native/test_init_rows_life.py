@@ -38,6 +38,16 @@ def test_a_settled_process_makes_its_calls_without_stops(rows: Container) -> Non
     assert int(switches["settled"]) < 100  # of 100,000 calls
 
 
+def test_a_process_that_never_waits_does_not_pay_for_ever(rows: Container) -> None:
+    rows.start("restless")
+    rows.await_text("ready", 120)
+    switches = dict(re.findall(r"^(\w+): (\d+) switches$", rows.console, re.M))
+    assert int(switches["restless"]) >= 190_000  # 100,000 calls, less those of main before
+    assert int(switches["later"]) < 100  # of 10,000 calls
+    assert verdicts(rows, "main boot") == [allowed("getppid", "gettid")]
+    assert "onejob: /job (main) listens and does not wait: it keeps its boot row" in rows.console
+
+
 @pytest.mark.parametrize("count", [1000])
 def test_short_children_are_all_reaped(rows: Container, count: int) -> None:
     rows.start("children", str(count))

@@ -10,6 +10,10 @@ use rustix::fs::{Access, access};
 use crate::inject::Injection;
 use crate::rows::Role;
 
+/// A process that listens but never waits (a child that only reads its connection, for instance)
+/// is not to pay for it as long as it lives.
+const MOST_LOOKS: u32 = 100_000;
+
 #[derive(Clone)]
 pub struct Process {
     pub pid: i32,
@@ -17,9 +21,18 @@ pub struct Process {
     pub role: Role,
     pub listens: bool,
     pub settled: bool,
+    /// How many more of its calls are looked at for the one with which it settles.
+    pub looks: u32,
     /// The rows that were put on it or that it inherited (indexes of `Rows::filters`), also one that
     /// is being put on it.
     pub rows: Vec<usize>,
+}
+
+impl Process {
+    /// One that starts in its boot phase and listens to nothing.
+    pub fn new(pid: i32, program: String, role: Role, rows: Vec<usize>) -> Self {
+        Process { pid, program, role, listens: false, settled: false, looks: MOST_LOOKS, rows }
+    }
 }
 
 pub struct Thread {
@@ -89,8 +102,8 @@ impl Tracees {
 
     /// A process forked by `parent`, or by one of its threads.
     pub fn add_fork(&mut self, pid: i32, parent: &Process) {
-        let parent = parent.clone();
-        self.add_process(Process { pid, role: Role::Worker, settled: false, ..parent });
+        let child = Process::new(pid, parent.program.clone(), Role::Worker, parent.rows.clone());
+        self.add_process(Process { listens: parent.listens, ..child });
     }
 
     pub fn remove_thread(&mut self, tid: i32) {

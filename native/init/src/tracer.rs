@@ -45,14 +45,7 @@ impl Tracer {
     /// Of a service whose first process, `pid`, has been seized.
     pub fn new(rows: Rows, pid: i32, audit: bool) -> Self {
         let mut tracees = Tracees::default();
-        tracees.add_process(Process {
-            pid,
-            program: String::new(),
-            role: Role::Main,
-            listens: false,
-            settled: false,
-            rows: Vec::new(),
-        });
+        tracees.add_process(Process::new(pid, String::new(), Role::Main, Vec::new()));
         Tracer { rows, tracees, early: Vec::new(), said: Vec::new(), audit }
     }
 
@@ -122,7 +115,7 @@ impl Tracer {
         }
         let Some(process) = self.tracees.owner(tid) else { return false };
         let waits_for_its_row = process.listens && !process.settled;
-        waits_for_its_row && self.rows.serve(&process.program, process.role).is_some()
+        waits_for_its_row && process.looks > 0 && self.rows.serve(&process.program, process.role).is_some()
     }
 
     // ---- new tasks and new programs ---------------------------------------------------------
@@ -140,9 +133,8 @@ impl Tracer {
             return false;
         }
         // Whoever made it is dead. It keeps what it has inherited.
-        let program = processes::program_of(tid);
-        let (listens, settled, rows) = (false, true, Vec::new());
-        self.tracees.add_process(Process { pid: tid, program, role: Role::Worker, listens, settled, rows });
+        let orphan = Process::new(tid, processes::program_of(tid), Role::Worker, Vec::new());
+        self.tracees.add_process(orphan);
         true
     }
 
@@ -171,14 +163,11 @@ impl Tracer {
 
     /// All other threads are gone, without a word of their own, and this one has the process's number.
     fn executed(&mut self, pid: i32) {
-        let Some(mut process) = self.tracees.owner(pid).cloned() else { return };
-        process.program = processes::program_of(pid);
-        process.role = Role::Main;
-        process.listens = false;
-        process.settled = false;
-        self.expect_row(&process.program, Role::Main);
-        let has_row = self.rows.boot(&process.program).is_some();
-        self.tracees.add_process(process);
+        let Some(process) = self.tracees.owner(pid).cloned() else { return };
+        let program = processes::program_of(pid);
+        self.expect_row(&program, Role::Main);
+        let has_row = self.rows.boot(&program).is_some();
+        self.tracees.add_process(Process::new(pid, program, Role::Main, process.rows));
         if let Some(thread) = self.tracees.thread(pid) {
             thread.fresh = has_row;
         }
@@ -202,17 +191,29 @@ impl Tracer {
         }
         match at {
             At::Entry { call, arguments, architecture: X86_64 } => {
-                let fresh = core::mem::take(&mut thread.fresh);
-                if fresh {
+                if core::mem::take(&mut thread.fresh) {
                     self.narrow(tid, false);
-                } else if waits(call, &arguments) && self.is_watched(tid) {
-                    self.narrow(tid, true);
+                } else if self.is_watched(tid) {
+                    self.look(tid, waits(call, &arguments));
                 }
             }
             At::Exit { result } if core::mem::take(&mut thread.listening) && result == 0 => self.listens(tid),
             _ => {}
         }
         self.go_on(tid, 0);
+    }
+
+    /// A call of a process that listens and has not settled.
+    fn look(&mut self, tid: i32, waits: bool) {
+        if waits {
+            return self.narrow(tid, true);
+        }
+        let Some(process) = self.tracees.owner(tid) else { return };
+        process.looks -= 1;
+        if process.looks == 0 {
+            let (program, role) = (process.program.clone(), process.role.word());
+            self.say_once(format!("{program} ({role}) listens and does not wait: it keeps its boot row"));
+        }
     }
 
     /// From now on each call of the process is looked at, in all of its threads.

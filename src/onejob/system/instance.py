@@ -1,7 +1,7 @@
 """A running image as a drive Target: what is the same in a container and a guest."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -178,10 +178,15 @@ def merge_denials(found: Any) -> tuple[Denial, ...]:
         role, phase = str(entry.get("role", "")), str(entry.get("phase", ""))
         key = (str(entry["program"]), role, phase, call_name(int(entry["call"])))
         counts[key] = counts.get(key, 0) + int(entry.get("count", 1))
-    return tuple(
+    return sorted_denials(
         Denial(call, program, count, role, phase)
-        for (program, role, phase, call), count in sorted(counts.items())
+        for (program, role, phase, call), count in counts.items()
     )
+
+
+def sorted_denials(denials: Iterable[Denial]) -> tuple[Denial, ...]:
+    """By program, row and call."""
+    return tuple(sorted(denials, key=lambda d: (d.program, d.role, d.phase, d.call)))
 
 
 def _process(entry: dict[str, Any]) -> Process:

@@ -19,7 +19,7 @@ from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Drill, Expect, Ready, Stop, Workload
 from onejob.system.findings import Finding, asked_in_vain, denied, left_out
 from onejob.system.host import HostInstance, host_instance
-from onejob.system.instance import Denial
+from onejob.system.instance import Denial, sorted_denials
 from onejob.system.qemu import QemuInstance, qemu_instance
 
 Where = Literal["host", "qemu"]
@@ -177,9 +177,7 @@ class _Rehearsal:
         for denial in self.instance.denials():
             kind = replace(denial, count=0)
             kept[kind] = max(kept.get(kind, kind), denial, key=lambda each: each.count)
-        self.denials = tuple(
-            sorted(kept.values(), key=lambda d: (d.program, d.role, d.phase, d.call))
-        )
+        self.denials = sorted_denials(kept.values())
 
     def failed(self, error: ServiceError) -> None:
         """Being ready, or a drill, came to nothing."""
