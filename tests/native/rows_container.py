@@ -13,7 +13,7 @@ UMASK, GETPPID, GETTID, LISTEN = 95, 110, 186, 50
 # What rows_job.c and the loader of a dynamic program call beyond CALLS.
 UNION = {
     *CALLS.values(), UMASK, GETTID, LISTEN,
-    17, 20, 21, 28, 41, 49, 58, 98, 232, 291, 293, 435,
+    17, 20, 21, 28, 41, 49, 58, 98, 107, 232, 291, 293, 435,
 }  # fmt: skip
 BOOT = UNION - {UMASK}
 MAIN = BOOT - {GETPPID, GETTID}

@@ -28,6 +28,14 @@ def test_the_rights_of_the_service_stay_what_they_are(rows: Container, job: Path
     assert words["SigBlk:"] == words["SigIgn:"] == ["0" * 16]
 
 
+def test_a_trace_takes_no_rights_from_a_set_user_id_program(rows: Container) -> None:
+    (rows.root / "other").chmod(0o4755)
+    rows.plan |= {"user": 33, "group": 33, "no_new_privileges": False}
+    rows.start("exec-whoami")
+    rows.await_text("ready")
+    assert "users 33 0\n" in rows.console
+
+
 def test_a_settled_process_makes_its_calls_without_stops(rows: Container) -> None:
     """Each stop of a tracee makes it give up the processor, which the kernel counts."""
     rows.start("cost")

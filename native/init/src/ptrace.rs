@@ -1,11 +1,14 @@
 //! ptrace(2), as far as process 1 uses it. ESRCH is normal everywhere: a tracee can be killed at any moment.
 
-use rustix::io::Result;
+use alloc::format;
+use alloc::vec::Vec;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, Result, pwrite};
 
 use crate::sys::call;
 
 const PTRACE: usize = 101;
-const PROCESS_VM_WRITEV: usize = 311;
 
 // linux/ptrace.h
 const POKE_USER: usize = 6;
@@ -138,13 +141,11 @@ pub fn call_information(tid: i32) -> Result<At> {
     })
 }
 
-/// Write into the memory of a tracee; all of it, or an error.
+/// Write into the memory of a stopped tracee, also where it cannot write itself; all or an error.
+/// Not by process_vm_writev(2), which is a kernel option.
 pub fn write_memory(tid: i32, address: u64, words: &[u64]) -> Result<()> {
-    let bytes = size_of_val(words);
-    let (ours, theirs) = ([words.as_ptr() as usize, bytes], [address as usize, bytes]); // struct iovec
-    // SAFETY: the kernel reads `bytes` bytes of `words`, and both of the vectors.
-    let written = unsafe {
-        call(PROCESS_VM_WRITEV, [tid as usize, ours.as_ptr() as usize, 1, theirs.as_ptr() as usize, 1])?
-    };
-    if written == bytes { Ok(()) } else { Err(rustix::io::Errno::FAULT) }
+    let memory =
+        openat(CWD, format!("/proc/{tid}/mem").as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    if pwrite(memory, &bytes, address)? == bytes.len() { Ok(()) } else { Err(Errno::FAULT) }
 }
