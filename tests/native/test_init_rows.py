@@ -72,6 +72,14 @@ def test_another_program_gets_its_own_row(any_rows: Container) -> None:
     assert verdicts(any_rows, "second serve") == [allowed()]
 
 
+def test_a_program_inherits_that_it_listens_but_not_that_it_settled(rows: Container) -> None:
+    rows.plan["rows"] = [row("/job", "main", 0, **serve(0)), row("/other", "main", 0, **serve(1))]
+    rows.start("listen-exec")
+    rows.await_text("ready")
+    assert verdicts(rows, "second") == [allowed("getppid", "gettid")]
+    assert verdicts(rows, "second serve") == [allowed()]
+
+
 def test_a_program_is_narrowed_also_when_another_thread_executes_it(rows: Container) -> None:
     rows.plan["rows"] = [*ROWS, row("/other", "main", 3)]
     put_row(rows, 3, UNION - {GETTID})
@@ -86,6 +94,7 @@ def test_a_program_without_row_keeps_what_it_inherits(rows: Container) -> None:
     rows.await_text("ready")
     assert verdicts(rows, "second") == verdicts(rows, "second serve") == [allowed("gettid")]
     words = "onejob: /other has no row of calls: it keeps what it inherits"
+    rows.await_text(words)
     assert rows.console.count(words) == 1
 
 
@@ -94,6 +103,7 @@ def test_role_without_row_is_said_once(rows: Container) -> None:
     rows.start("workers")
     rows.await_text("ready")
     words = "onejob: /job has no row of calls for its workers: it keeps what it inherits"
+    rows.await_text(words)
     assert rows.console.count(words) == 1
     assert verdicts(rows, "worker serve") == [allowed("getppid", "gettid"), allowed()]
 

@@ -53,7 +53,7 @@ def test_a_process_that_never_waits_does_not_pay_for_ever(rows: Container) -> No
     assert int(switches["restless"]) >= 190_000  # 100,000 calls, less those of main before
     assert int(switches["later"]) < 100  # of 10,000 calls
     assert verdicts(rows, "main boot") == [allowed("getppid", "gettid")]
-    assert "onejob: /job (main) listens and does not wait: it keeps its boot row" in rows.console
+    rows.await_text("onejob: /job (main) listens and does not wait: it keeps its boot row")
 
 
 @pytest.mark.parametrize("count", [1000])
@@ -110,7 +110,7 @@ def test_a_service_that_does_not_stop_is_killed(rows: Container) -> None:
     rows.await_text("ready")
     rows.ask("stop")
     assert rows.event("exited") == {"event": "exited", "signal": int(signal.SIGKILL)}
-    assert "job does not stop: killed" in rows.console
+    rows.await_text("job does not stop: killed")
 
 
 def test_the_rest_of_the_service_is_killed_at_the_end(rows: Container) -> None:
@@ -152,6 +152,7 @@ def test_a_service_that_may_gain_rights_is_not_narrowed_and_that_is_said(rows: C
     every = [allowed("umask", "getppid", "gettid")]
     assert verdicts(rows, "main boot") == verdicts(rows, "main serve") == every
     words = "onejob: /job may gain rights by programs (no_new_privileges is off)"
+    rows.await_text(words)
     assert rows.console.count(words) == 1
 
 
@@ -201,5 +202,5 @@ def test_a_row_that_the_kernel_refuses_is_named(rows: Container) -> None:
     (rows.root / ".onejob/rows/1.bpf").write_bytes(b"\xff" * 8)
     rows.start("phases")
     rows.await_text("ready")
-    assert "cannot narrow /job to its row of calls: Invalid argument" in rows.console
+    rows.await_text("cannot narrow /job to its row of calls: Invalid argument")
     await_true(lambda: rows.ask("denials") != [], lambda: rows.console)

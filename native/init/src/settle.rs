@@ -1,8 +1,8 @@
 //! When a process is ready: the one definition of "settled", which the profiler's probe shares.
 //!
-//! A process *listens* once a listen(2) of one of its threads has succeeded. Fork passes that on,
-//! execve ends it. A process that listens *settles* when one of its threads enters a waiting call,
-//! whatever it waits for. A forked process begins unsettled, also when its parent has settled.
+//! A process *listens* once a listen(2) of one of its threads has succeeded; fork and execve pass
+//! that on. A process that listens *settles* when one of its threads enters a waiting call, whatever
+//! it waits for. A forked process begins unsettled, and executing a program unsettles.
 
 const WNOHANG: u64 = 1;
 

@@ -167,7 +167,8 @@ impl Tracer {
         let program = processes::program_of(pid);
         self.expect_row(&program, Role::Main);
         let has_row = self.rows.boot(&program).is_some();
-        self.tracees.add_process(Process::new(pid, program, Role::Main, process.rows));
+        let fresh = Process::new(pid, program, Role::Main, process.rows);
+        self.tracees.add_process(Process { listens: process.listens, ..fresh });
         if let Some(thread) = self.tracees.thread(pid) {
             thread.fresh = has_row;
         }
