@@ -122,6 +122,7 @@ int main(int count, char **words) {
     if (!strcmp(verb, "restless")) { listening(); count_stops("restless", 100000); count_stops("later", 10000); wait_once(0); try_all("main boot"); }
     if (!strcmp(verb, "listen-exec")) { settle(); execl("/other", "/other", "inherits", NULL); }
     if (!strcmp(verb, "inherits")) { try_all("second"); wait_once(0); try_all("second serve"); }
+    if (!strcmp(verb, "leave-worker")) { settle(); if (fork() == 0) for (;;) sleep(1); }
     if (!strcmp(verb, "exec-whoami")) execl("/other", "/other", "whoami", NULL);
     if (!strcmp(verb, "whoami")) say("users %d %d", getuid(), geteuid());
     if (!strcmp(verb, "children")) { settle(); children(atoi(words[2])); }

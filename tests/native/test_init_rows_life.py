@@ -18,6 +18,14 @@ pytestmark = [pytest.mark.root, pytest.mark.runc]
 # ---- nothing else changes ---------------------------------------------------------------------
 
 
+def test_processes_tell_their_role_and_phase(rows: Container) -> None:
+    rows.start("leave-worker")
+    rows.await_text("ready")
+    main = rows.event("started")["pid"]
+    found = {(p["pid"] == main, p["role"], p["phase"]) for p in rows.ask("processes")}
+    assert found == {(True, "main", "serve"), (False, "worker", "boot")}
+
+
 def test_the_rights_of_the_service_stay_what_they_are(rows: Container, job: Path) -> None:
     shutil.copy(job, rows.root / "job")
     rows.start("status")

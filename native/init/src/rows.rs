@@ -150,7 +150,7 @@ fn verdict(instructions: &[u64], call: u32) -> Option<u32> {
     }
 }
 
-/// Where a row is in the life of its process, for JSON.
+/// Which row a process has, as members of a JSON object.
 pub fn standing(role: Role, serving: bool) -> String {
     format!(r#""role":"{}","phase":"{}""#, role.word(), if serving { "serve" } else { "boot" })
 }

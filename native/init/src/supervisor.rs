@@ -288,7 +288,10 @@ impl<'a> Supervisor<'a> {
                 Ok(done())
             }
             "denials" => Ok(self.denials.to_json()),
-            "processes" => processes::list_as_json().map_err(|error| format!("processes: {}", Reason(error))),
+            "processes" => {
+                let standing = |pid| self.tracer.as_mut().and_then(|tracer| tracer.standing(pid));
+                processes::list_as_json(standing).map_err(|error| format!("processes: {}", Reason(error)))
+            }
             verb => return verbs::answer(request).or_else(|| Some(Err(format!("unknown request {verb}")))),
         })
     }

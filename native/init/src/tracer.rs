@@ -98,7 +98,7 @@ impl Tracer {
         injection.is_some_and(|injection| injection.makes(call as u64))
     }
 
-    /// Role and phase of the process of a thread, as members of a JSON object.
+    /// Role and phase of the process that a thread belongs to, as members of a JSON object.
     pub fn standing(&mut self, tid: i32) -> Option<String> {
         self.tracees.owner(tid).map(|process| standing(process.role, process.settled))
     }
