@@ -11,7 +11,7 @@ import struct
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,9 +36,9 @@ PTRACE = 101
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
 
 
-def compile_job(folder: Path) -> Path:
+def compile_job(folder: Path, source: str = "init_job.c", link: str = "-static") -> Path:
     """The service, statically linked: the root of the container has nothing else."""
-    command = ["gcc", "-static", "-O1", "-w", "-o", "job", str(HERE / "init_job.c")]
+    command = ["gcc", link, "-O1", "-w", "-o", "job", str(HERE / source)]
     subprocess.run(command, cwd=folder, check=True, timeout=120)
     return folder / "job"
 
@@ -48,19 +48,27 @@ def instruction(code: int, true: int, false: int, value: int) -> bytes:
     return struct.pack("<HBBI", code, true, false, value)
 
 
+ASK, TRACE = 0x7FC00000, 0x7FF00000  # SECCOMP_RET_USER_NOTIF, SECCOMP_RET_TRACE
+
+
 def policy(without: frozenset[int] = frozenset()) -> bytes:
     """Allow CALLS less `without`; process 1 decides on all else."""
+    return call_filter(set(CALLS.values()) - without, ASK)
+
+
+def call_filter(calls: Iterable[int], otherwise: int) -> bytes:
+    """Allow these calls, and say `otherwise` to all else."""
     load, equal, give = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
-    allow, ask, kill = 0x7FFF0000, 0x7FC00000, 0x80000000
+    allow, kill = 0x7FFF0000, 0x80000000
     program = [
         instruction(load, 0, 0, 4),  # seccomp_data.arch
         instruction(equal, 1, 0, 0xC000003E),  # AUDIT_ARCH_X86_64
         instruction(give, 0, 0, kill),
         instruction(load, 0, 0, 0),  # seccomp_data.nr
     ]
-    for number in sorted(set(CALLS.values()) - without):
+    for number in sorted(calls):
         program += [instruction(equal, 0, 1, number), instruction(give, 0, 0, allow)]
-    return b"".join([*program, instruction(give, 0, 0, ask)])
+    return b"".join([*program, instruction(give, 0, 0, otherwise)])
 
 
 PLAN: dict[str, Any] = {
@@ -83,9 +91,9 @@ CAPABILITIES = [
 ]  # fmt: skip
 
 
-def oci_config(environment: list[str]) -> dict[str, Any]:
+def oci_config(environment: list[str], capabilities: list[str]) -> dict[str, Any]:
     """An OCI bundle's config.json: own namespaces, no cgroup limits, the rights process 1 needs."""
-    caps = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
+    caps = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
     return {
         "ociVersion": "1.0.2",
         "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "args": ["/onejob-init"],
@@ -108,6 +116,7 @@ class Container:
         self.name = f"onejob-test-{uuid.uuid4().hex[:12]}"
         self.plan: dict[str, Any] = json.loads(json.dumps(PLAN))
         self.policy = policy()
+        self.capabilities = list(CAPABILITIES)
         self.environment = ["ONEJOB_CONTROL=fd:3", "ONEJOB_DATA=tmpfs:4096"]
         self.process: subprocess.Popen[bytes] | None = None
         self.events: list[dict[str, Any]] = []
@@ -124,7 +133,8 @@ class Container:
             self.plan["command"] = ["/job", *words]
         (self.root / ".onejob/instance.json").write_text(json.dumps(self.plan))
         (self.root / ".onejob/policy.bpf").write_bytes(self.policy)
-        (self.folder / "config.json").write_text(json.dumps(oci_config(self.environment)))
+        config = oci_config(self.environment, self.capabilities)
+        (self.folder / "config.json").write_text(json.dumps(config))
         self.port, theirs = socket.socketpair()
         self.port.settimeout(SECONDS)
         self.lines = self.port.makefile("r", encoding="utf-8")
@@ -144,9 +154,11 @@ class Container:
     def console(self) -> str:
         return (self.folder / "console").read_text(errors="replace")
 
-    def await_text(self, text: str) -> None:
+    def await_text(self, text: str, seconds: float = SECONDS) -> None:
         """Until the console shows `text`."""
-        await_true(lambda: text in self.console, lambda: f"{text!r} not in:\n{self.console}")
+        await_true(
+            lambda: text in self.console, lambda: f"{text!r} not in:\n{self.console}", seconds
+        )
 
     def ask(self, verb: str, **fields: Any) -> Any:
         """A request and the value of its reply; events that come first are kept."""
@@ -209,8 +221,10 @@ class Container:
             self.port.close()
 
 
-def await_true(question: Callable[[], bool], complaint: Callable[[], str]) -> None:
-    end = time.monotonic() + SECONDS
+def await_true(
+    question: Callable[[], bool], complaint: Callable[[], str], seconds: float = SECONDS
+) -> None:
+    end = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < end, complaint()
         time.sleep(0.02)

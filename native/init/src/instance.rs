@@ -7,12 +7,14 @@ use serde::Deserialize;
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::rows::Role;
 use crate::sys::LAST_SIGNAL;
 
 const PATH: &str = "/.onejob/instance.json";
 /// NGROUPS_MAX of linux/limits.h.
 const MOST_GROUPS: usize = 65536;
 const LARGEST: usize = 1 << 20;
+const MOST_ROWS: usize = 1024;
 const REBUILD: &str = "build the image again with the onejob that this process 1 belongs to";
 
 #[derive(Deserialize)]
@@ -35,6 +37,19 @@ pub struct Instance {
     pub no_new_privileges: bool,
     pub capabilities: Vec<u8>,
     pub audit: bool,
+    /// The call matrix; without it, every program keeps the policy of the whole service.
+    #[serde(default)]
+    pub rows: Vec<RowPlan>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowPlan {
+    /// As /proc/PID/exe shows it.
+    pub program: String,
+    pub role: Role,
+    pub boot: String,
+    pub serve: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +165,20 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
         (instance.groups.len() > MOST_GROUPS, "more `groups` than the kernel takes"),
         (!(1..=LAST_SIGNAL).contains(&instance.stop_signal), "`stop_signal` is not 1 to 64"),
         (instance.capabilities.iter().any(|number| *number > 63), "a capability is above 63"),
+        (instance.rows.len() > MOST_ROWS, "more `rows` than 1024"),
+        (
+            instance.rows.iter().any(|row| !is_plain(&row.program)),
+            "a row's `program` is not an absolute path",
+        ),
+        (
+            instance
+                .rows
+                .iter()
+                .flat_map(|row| row.serve.iter().chain([&row.boot]))
+                .any(|path| !is_row(path)),
+            "a row's `boot` or `serve` is not below /.onejob/rows",
+        ),
+        (has_twin_rows(&instance.rows), "two `rows` of one program and role"),
     ];
     faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, words)| words)
 }
@@ -166,6 +195,16 @@ fn has_nested_data(mounts: &[Mount]) -> bool {
         data().any(|inner| {
             inner.path.strip_prefix(outer.path.as_str()).is_some_and(|rest| rest.starts_with('/'))
         })
+    })
+}
+
+fn is_row(path: &str) -> bool {
+    is_plain(path) && path.starts_with("/.onejob/rows/")
+}
+
+fn has_twin_rows(rows: &[RowPlan]) -> bool {
+    rows.iter().enumerate().any(|(index, row)| {
+        rows[..index].iter().any(|other| other.role == row.role && other.program == row.program)
     })
 }
 

@@ -9,6 +9,7 @@ mod console;
 mod control;
 mod failure;
 mod files;
+mod inject;
 mod instance;
 mod json;
 mod memory;
@@ -16,15 +17,20 @@ mod mounts;
 mod place;
 mod privileges;
 mod processes;
+mod ptrace;
+mod rows;
 mod search;
 mod seccomp;
 mod seed;
 mod service;
+mod settle;
 mod shutdown;
 mod start;
 mod supervisor;
 mod sys;
 mod sysctls;
+mod tracees;
+mod tracer;
 mod verbs;
 
 use core::ffi::CStr;
@@ -54,6 +60,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let signals = supervisor::take_signals()?; // SIGTERM may come at any moment from here on
     let instance = instance::load()?;
     let policy = seccomp::load_policy()?;
+    let rows = rows::Rows::load(&instance.rows)?;
     set_identity(&instance, &place)?;
     let holders = mounts::mount_all(&instance.mounts, &place)?; // also seeds them
     mounts::seal_root()?;
@@ -63,8 +70,9 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
         sysctls::set_all(&instance.sysctls)?;
     }
     let control = control::Control::open(&place.control)?;
-    let service = service::start(&instance, &policy)?;
-    let mut supervisor = supervisor::Supervisor::new(&instance, service, signals, control);
+    let service = service::start(&instance, &policy, rows.is_some())?;
+    let tracer = rows.map(|rows| tracer::Tracer::new(rows, service.pid, instance.audit));
+    let mut supervisor = supervisor::Supervisor::new(&instance, service, tracer, signals, control);
     let ending = supervisor.watch();
     shutdown::finish(&instance, &place.data, &holders, supervisor.control.as_mut(), ending)
 }

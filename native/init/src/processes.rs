@@ -12,20 +12,23 @@ use crate::json;
 
 const KERNEL_THREAD: u64 = 0x0020_0000; // PF_KTHREAD, linux/sched.h
 
-/// Every process but process 1, kernel threads and the dead, as a JSON list.
-pub fn list_as_json() -> Result<String> {
+/// Every process but process 1, kernel threads and the dead, as a JSON list. `standing` gives what
+/// the call matrix has to say of a process, as further members of its object.
+pub fn list_as_json(mut standing: impl FnMut(i32) -> Option<String>) -> Result<String> {
     let directory = open_to_read("/proc")?;
     let mut entries = Vec::new();
     for entry in Dir::read_from(directory)? {
         let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok());
-        if let Some(found) = number.filter(|pid| *pid > 1).and_then(describe) {
-            entries.push(found);
+        let Some(pid) = number.filter(|pid| *pid > 1) else { continue };
+        if let Some(found) = describe(pid) {
+            let standing = standing(pid).map_or(String::new(), |members| format!(",{members}"));
+            entries.push(format!("{{{found}{standing}}}"));
         }
     }
     Ok(json::list(entries.into_iter()))
 }
 
-/// One process as JSON; None when it has ended, or is the kernel's own.
+/// One process as members of a JSON object; None when it has ended, or is the kernel's own.
 fn describe(pid: i32) -> Option<String> {
     let stat = read_text(pid, "stat")?;
     // The name in parentheses may hold anything, so count from the last one (proc_pid_stat(5)).
@@ -35,20 +38,35 @@ fn describe(pid: i32) -> Option<String> {
         return None;
     }
     let program = json::text(&program_of(pid));
-    Some(format!(r#"{{"pid":{pid},"ppid":{ppid},"start":{start},"program":{program}}}"#))
+    Some(format!(r#""pid":{pid},"ppid":{ppid},"start":{start},"program":{program}"#))
 }
 
 /// The process that a thread belongs to, and the program that it runs.
 pub fn owner_of_thread(thread: i32) -> (i32, String) {
-    let status = read_text(thread, "status").unwrap_or_default();
-    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    let pid = group.unwrap_or(thread);
+    let pid = read_text(thread, "status").and_then(|status| number_in(&status, "Tgid:"));
+    let pid = pid.unwrap_or(thread);
     (pid, program_of(pid))
+}
+
+/// The process that a thread belongs to, and the parent of that.
+pub fn group_and_parent(thread: i32) -> Option<(i32, i32)> {
+    let status = read_text(thread, "status")?;
+    Some((number_in(&status, "Tgid:")?, number_in(&status, "PPid:")?))
+}
+
+/// How many seccomp filters are on a thread; None before Linux 5.9.
+pub fn filters_of(thread: i32) -> Option<usize> {
+    number_in(&read_text(thread, "status")?, "Seccomp_filters:")
+}
+
+/// The value of one line of /proc/PID/status. A line break in the process's name is escaped there.
+fn number_in<T: core::str::FromStr>(status: &str, name: &str) -> Option<T> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// Its executable, or else its name in brackets: the link of another user's process can be read
 /// only with CAP_SYS_PTRACE.
-fn program_of(pid: i32) -> String {
+pub fn program_of(pid: i32) -> String {
     match readlinkat(CWD, format!("/proc/{pid}/exe").as_str(), Vec::new()) {
         Ok(path) => text_of(path.as_bytes()),
         Err(_) => format!("[{}]", read_text(pid, "comm").unwrap_or_default().trim_end()),

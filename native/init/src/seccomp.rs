@@ -8,11 +8,12 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Result;
 
 use crate::failure::{Failure, Outcome};
+use crate::tracer::Tracer;
 use crate::{files, json, processes, sys};
 
 const POLICY: &str = "/.onejob/policy.bpf";
 const INSTRUCTION_BYTES: usize = 8; // struct sock_filter, linux/filter.h
-const MOST_INSTRUCTIONS: usize = 4096; // BPF_MAXINSNS
+pub const MOST_INSTRUCTIONS: usize = 4096; // BPF_MAXINSNS
 const MOST_DENIALS: usize = 512;
 
 // linux/seccomp.h: ioctls on '!' of struct seccomp_notif (80), seccomp_notif_resp (24) and a u64.
@@ -22,29 +23,36 @@ const NOTIF_ID_VALID: usize = 0x4008_2102;
 const FLAG_CONTINUE: u64 = 1;
 const EPERM: i32 = 1;
 
-/// The instructions of the policy, one per word.
+/// What the service starts with: all that any of its programs may call.
 pub fn load_policy() -> Outcome<Vec<u64>> {
-    let bytes = files::read_whole(POLICY, MOST_INSTRUCTIONS * INSTRUCTION_BYTES)?;
+    load_filter(POLICY)
+}
+
+/// The instructions of a filter, one per word.
+pub fn load_filter(path: &str) -> Outcome<Vec<u64>> {
+    let bytes = files::read_whole(path, MOST_INSTRUCTIONS * INSTRUCTION_BYTES)?;
     let (words, rest) = bytes.as_chunks::<INSTRUCTION_BYTES>();
     if words.is_empty() || !rest.is_empty() {
         return Err(Failure::new(
-            format_args!("{POLICY} has {} bytes, which is no number of 8-byte instructions", bytes.len()),
+            format_args!("{path} has {} bytes, which is no number of 8-byte instructions", bytes.len()),
             "build the image again",
         ));
     }
     Ok(words.iter().map(|word| u64::from_ne_bytes(*word)).collect())
 }
 
-/// A call that the policy leaves to process 1.
+/// A call that the policy leaves to process 1, or that a row of the matrix refuses.
 pub struct Denial {
     pub pid: i32,
     pub program: String,
     pub call: i32,
     arguments: [u64; 6],
+    /// Role and phase of the process as members of a JSON object; empty where there is no matrix.
+    standing: String,
     count: u64,
 }
 
-/// All that was denied so far: one entry per program and call, in order of first appearance.
+/// All that was denied so far: one entry per program, standing and call, in order of first appearance.
 #[derive(Default)]
 pub struct Denials {
     list: Vec<Denial>,
@@ -55,27 +63,40 @@ pub struct Denials {
 impl Denials {
     /// Take one waiting call from the listener and answer it: refused, or in an audit let through.
     /// The denial is returned when it is the first of its kind.
-    pub fn answer_one(&mut self, listener: BorrowedFd, audit: bool) -> Result<Option<&Denial>> {
+    /// A call that the tracer has a thread make is no denial.
+    pub fn answer_one(
+        &mut self,
+        listener: BorrowedFd,
+        audit: bool,
+        tracer: Option<&mut Tracer>,
+    ) -> Result<Option<&Denial>> {
         let mut asked = [0_u64; 10]; // id, pid and flags, nr and arch, instruction pointer, 6 arguments
         // SAFETY: struct seccomp_notif has 80 bytes.
         unsafe { sys::control_device(listener, NOTIF_RECV, &mut asked)? };
         let (id, thread, call) = (asked[0], asked[1] as i32, asked[2] as i32);
+        let (mut injected, mut standing) = (false, None);
+        if let Some(tracer) = tracer {
+            injected = tracer.injects(thread, call);
+            standing = tracer.standing(thread);
+        }
         let (pid, program) = processes::owner_of_thread(thread);
         // SAFETY: reads one word. An error means that the thread is gone, and its number perhaps reused.
         unsafe { sys::control_device(listener, NOTIF_ID_VALID, &mut [id])? };
         let mut answer = [id, 0, 0]; // id, return value, error and flags
-        answer[2] = if audit { FLAG_CONTINUE << 32 } else { u64::from((-EPERM).cast_unsigned()) };
+        answer[2] = if audit || injected { FLAG_CONTINUE << 32 } else { u64::from((-EPERM).cast_unsigned()) };
         // SAFETY: struct seccomp_notif_resp has 24 bytes.
         unsafe { sys::control_device(listener, NOTIF_SEND, &mut answer)? };
+        if injected {
+            return Ok(None);
+        }
         let mut arguments = [0; 6];
         arguments.copy_from_slice(&asked[4..]);
-        Ok(self.record(Denial { pid, program, call, arguments, count: 1 }))
+        Ok(self.record(Denial::new(pid, program, call, arguments, standing.unwrap_or_default())))
     }
 
-    fn record(&mut self, denial: Denial) -> Option<&Denial> {
-        let known =
-            self.list.iter_mut().find(|entry| entry.call == denial.call && entry.program == denial.program);
-        if let Some(known) = known {
+    /// Count a denial. It is returned when it is the first of its kind.
+    pub fn record(&mut self, denial: Denial) -> Option<&Denial> {
+        if let Some(known) = self.list.iter_mut().find(|entry| entry.is_like(&denial)) {
             known.count += 1;
             return None;
         }
@@ -93,14 +114,24 @@ impl Denials {
 }
 
 impl Denial {
+    pub fn new(pid: i32, program: String, call: i32, arguments: [u64; 6], standing: String) -> Self {
+        Denial { pid, program, call, arguments, standing, count: 1 }
+    }
+
+    fn is_like(&self, other: &Denial) -> bool {
+        self.call == other.call && self.standing == other.standing && self.program == other.program
+    }
+
     /// The members of its JSON object. Arguments are strings: JSON numbers hold 53 bits.
     pub fn fields(&self) -> String {
         let arguments = json::list(self.arguments.iter().map(|word| json::text(&word.to_string())));
+        let separator = if self.standing.is_empty() { "" } else { "," };
         format!(
-            r#""pid":{},"program":{},"call":{},"args":{arguments},"count":{}"#,
+            r#""pid":{},"program":{},"call":{},"args":{arguments},{}{separator}"count":{}"#,
             self.pid,
             json::text(&self.program),
             self.call,
+            self.standing,
             self.count
         )
     }

@@ -11,11 +11,11 @@ use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, chdir, setsid, waitid};
+use rustix::thread::CapabilitySet;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::instance::Instance;
-use crate::privileges;
-use crate::sys;
+use crate::{privileges, ptrace, sys};
 
 pub struct Service {
     pub pid: i32,
@@ -34,6 +34,8 @@ struct Report {
     /// The `Step` that failed.
     step: AtomicI32,
     errno: AtomicI32,
+    /// Not zero when process 1 has done what it needs to do before the child goes on.
+    released: AtomicI32,
 }
 
 /// What the child does after clone; the failing one is named on the console.
@@ -77,20 +79,46 @@ struct Words {
 
 /// Start the service. It returns when the listener is known; `execve` may still be on its way, so
 /// that the caller can answer for it should the policy ask.
-pub fn start(instance: &Instance, policy: &[u64]) -> Outcome<Service> {
+pub fn start(instance: &Instance, policy: &[u64], traced: bool) -> Outcome<Service> {
+    if traced {
+        require_trace_right()?;
+    }
     let words = words_of(instance)?;
     let report = shared_report()?;
+    report.released.store(i32::from(!traced), Ordering::Relaxed);
     let (becoming, held) = pipe_with(PipeFlags::CLOEXEC).or_fail(format_args!("cannot make a pipe"))?;
     let pid =
         sys::clone_sharing_descriptors().or_fail(format_args!("cannot start a process for the service"))?;
     if pid == 0 {
         become_service(instance, policy, &words, report);
     }
+    if traced {
+        trace(pid)?;
+        report.released.store(1, Ordering::Release);
+    }
     let listener = await_listener(report, pid);
     // From here on `held` closes for good when the child executes or dies.
     sys::unshare_descriptors().or_fail(format_args!("cannot have descriptors apart from the service"))?;
     drop(held);
     Ok(Service { pid, listener, becoming: Some(becoming), report })
+}
+
+/// Without it, programs with file capabilities or the set-user-id bit would lose them under a trace
+/// (execve(2)), and a service of another user could not be traced at all.
+fn require_trace_right() -> Outcome<()> {
+    let held = rustix::thread::capabilities(None).or_fail(format_args!("cannot read my capabilities"))?;
+    if held.effective.contains(CapabilitySet::SYS_PTRACE) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format_args!("process 1 lacks CAP_SYS_PTRACE, so it cannot narrow programs to their rows of calls"),
+        "give the container CAP_SYS_PTRACE",
+    ))
+}
+
+fn trace(pid: i32) -> Outcome<()> {
+    ptrace::seize(pid)
+        .or_fail_hint(format_args!("cannot trace the service"), "kernel.yama.ptrace_scope must not be 3")
 }
 
 fn words_of(instance: &Instance) -> Outcome<Words> {
@@ -145,6 +173,9 @@ fn is_dead(pid: i32) -> bool {
 }
 
 fn become_service(instance: &Instance, policy: &[u64], words: &Words, report: &Report) -> ! {
+    while report.released.load(Ordering::Acquire) == 0 {
+        pause_us(100);
+    }
     let (step, error) = match give_up_privileges(instance) {
         Err(failed) => failed,
         Ok(()) => match sys::install_filter(policy) {

@@ -7,21 +7,24 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read};
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
 use crate::instance::Instance;
 use crate::search::Search;
-use crate::seccomp::Denials;
+use crate::seccomp::{Denial, Denials};
 use crate::service::Service;
 use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
+use crate::tracer::Tracer;
 use crate::{processes, verbs};
 
 const TERMINATE_MS: u64 = 2000;
 const KILL_MS: u64 = 1000;
+/// Stops and ends of tasks that are dealt with in a row: whoever else waits must not starve.
+const MOST_CHANGES: usize = 64;
 
 /// Signals that mean "stop", to process 1 of a container or a machine.
 const STOP: [i32; 3] = [sys::SIGTERM, sys::SIGINT, sys::SIGPWR];
@@ -48,12 +51,16 @@ enum Phase {
 pub struct Supervisor<'a> {
     instance: &'a Instance,
     service: Service,
+    /// Where programs are narrowed to their rows of the call matrix.
+    tracer: Option<Tracer>,
     signals: OwnedFd,
     pub control: Option<Control>,
     denials: Denials,
     search: Option<Search>,
     phase: Phase,
     ending: Option<Ending>,
+    /// More tasks than `MOST_CHANGES` may have stopped or ended.
+    more_changes: bool,
 }
 
 /// Collects the signals that `Supervisor::watch` reads; all others stay blocked without effect.
@@ -65,17 +72,25 @@ pub fn take_signals() -> Outcome<OwnedFd> {
 }
 
 impl<'a> Supervisor<'a> {
-    pub fn new(instance: &'a Instance, service: Service, signals: OwnedFd, control: Option<Control>) -> Self {
+    pub fn new(
+        instance: &'a Instance,
+        service: Service,
+        tracer: Option<Tracer>,
+        signals: OwnedFd,
+        control: Option<Control>,
+    ) -> Self {
         let denials = Denials::default();
         Supervisor {
             instance,
             service,
+            tracer,
             signals,
             control,
             denials,
             search: None,
             phase: Phase::Running,
             ending: None,
+            more_changes: false,
         }
     }
 
@@ -92,20 +107,38 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Take every dead child, also those whose parents died before them. False when none is left.
+    /// Take every dead child, also those whose parents died before them, and let every stopped
+    /// tracee go on. False when none is left.
     fn reap(&mut self) -> bool {
-        loop {
+        self.more_changes = false;
+        for _ in 0..MOST_CHANGES {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid.as_raw_pid() == self.service.pid => {
-                    self.ending = Some(match status.exit_status() {
-                        Some(code) => Ending::Status(code),
-                        None => Ending::Signal(status.terminating_signal().unwrap_or(sys::SIGKILL)),
-                    });
-                }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(Some((pid, status))) => self.take_change(pid.as_raw_pid(), status),
+                Err(Errno::INTR) => {}
                 Ok(None) => return true,
                 Err(_) => return false,
             }
+        }
+        self.more_changes = true;
+        true
+    }
+
+    fn take_change(&mut self, pid: i32, status: WaitStatus) {
+        if status.stopped() {
+            let denial = self.tracer.as_mut().and_then(|tracer| tracer.stopped(pid, status.as_raw()));
+            if let Some(first) = denial.and_then(|denial| self.denials.record(denial)) {
+                announce(first, self.instance.audit, self.control.as_mut());
+            }
+            return;
+        }
+        if let Some(tracer) = self.tracer.as_mut() {
+            tracer.ended(pid);
+        }
+        if pid == self.service.pid {
+            self.ending = Some(match status.exit_status() {
+                Some(code) => Ending::Status(code),
+                None => Ending::Signal(status.terminating_signal().unwrap_or(sys::SIGKILL)),
+            });
         }
     }
 
@@ -176,7 +209,7 @@ impl<'a> Supervisor<'a> {
             Phase::Stopping { kill_at } | Phase::Clearing { kill_at } => Some(kill_at),
             Phase::Killed { leave_at } => Some(leave_at),
         };
-        let searching = self.search.as_ref().map(|_| 0);
+        let searching = (self.search.is_some() || self.more_changes).then_some(0);
         let control = self.control.as_ref().and_then(Control::deadline_ms);
         let left = phase.into_iter().chain(searching).chain(control).min()?.saturating_sub(now_ms());
         Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
@@ -209,15 +242,11 @@ impl<'a> Supervisor<'a> {
             return;
         }
         // ENOENT: the caller died while it waited.
-        let Ok(Some(denial)) = self.denials.answer_one(listener.as_fd(), self.instance.audit) else { return };
-        let verdict = if self.instance.audit { "would refuse" } else { "refused" };
-        say(format_args!(
-            "{verdict} system call {} of {} (process {})",
-            denial.call, denial.program, denial.pid
-        ));
-        if let Some(control) = self.control.as_mut() {
-            control.event("denied", &denial.fields());
-        }
+        let audit = self.instance.audit;
+        let Ok(Some(denial)) = self.denials.answer_one(listener.as_fd(), audit, self.tracer.as_mut()) else {
+            return;
+        };
+        announce(denial, audit, self.control.as_mut());
     }
 
     /// Tell once how the start went.
@@ -259,7 +288,10 @@ impl<'a> Supervisor<'a> {
                 Ok(done())
             }
             "denials" => Ok(self.denials.to_json()),
-            "processes" => processes::list_as_json().map_err(|error| format!("processes: {}", Reason(error))),
+            "processes" => {
+                let standing = |pid| self.tracer.as_mut().and_then(|tracer| tracer.standing(pid));
+                processes::list_as_json(standing).map_err(|error| format!("processes: {}", Reason(error)))
+            }
             verb => return verbs::answer(request).or_else(|| Some(Err(format!("unknown request {verb}")))),
         })
     }
@@ -292,5 +324,14 @@ impl<'a> Supervisor<'a> {
         let id = search.id;
         self.search = None;
         self.reply(id, answer);
+    }
+}
+
+/// Tell of the first denial of its kind.
+fn announce(denial: &Denial, audit: bool, control: Option<&mut Control>) {
+    let verdict = if audit { "would refuse" } else { "refused" };
+    say(format_args!("{verdict} system call {} of {} (process {})", denial.call, denial.program, denial.pid));
+    if let Some(control) = control {
+        control.event("denied", &denial.fields());
     }
 }

@@ -40,7 +40,7 @@ pub const LAST_SIGNAL: i32 = 64;
 ///
 /// # Safety
 /// The arguments must be what that call expects: pointers valid for as long as the kernel uses them.
-unsafe fn call(number: usize, arguments: [usize; 5]) -> Result<usize> {
+pub unsafe fn call(number: usize, arguments: [usize; 5]) -> Result<usize> {
     let result: isize;
     // SAFETY: the kernel clobbers only rcx and r11 besides the result; memory is the caller's promise.
     unsafe {

@@ -31,7 +31,8 @@ def denied(denials: Iterable[Denial]) -> list[Finding]:
     found = []
     for denial in denials:
         times = "once" if denial.count == 1 else f"{denial.count} times"
-        what = f"{denial.call} was refused to {denial.program} {times}"
+        row = f" ({denial.role}, {denial.phase})" if denial.role else ""
+        what = f"{denial.call} was refused to {denial.program}{row} {times}"
         remedy = f"add a drill that does what {denial.program} needed it for, and {AGAIN}"
         found.append(Finding("denied", what, remedy))
     return found

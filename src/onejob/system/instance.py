@@ -1,7 +1,7 @@
 """A running image as a drive Target: what is the same in a container and a guest."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,11 +27,16 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Denial:
-    """A system call that the policy refused to `program`, `count` times."""
+    """A system call that the policy refused to `program`, `count` times.
+
+    `role` and `phase` say which row of the call matrix it was; empty where there is none.
+    """
 
     call: str
     program: str
     count: int
+    role: str = ""
+    phase: str = ""
 
 
 class Instance:
@@ -167,12 +172,21 @@ class Instance:
 
 
 def merge_denials(found: Any) -> tuple[Denial, ...]:
-    """One Denial for each program and call, the counts added."""
-    counts: dict[tuple[str, str], int] = {}
+    """One Denial for each program, role, phase and call, the counts added."""
+    counts: dict[tuple[str, str, str, str], int] = {}
     for entry in found:
-        key = (str(entry["program"]), call_name(int(entry["call"])))
+        role, phase = str(entry.get("role", "")), str(entry.get("phase", ""))
+        key = (str(entry["program"]), role, phase, call_name(int(entry["call"])))
         counts[key] = counts.get(key, 0) + int(entry.get("count", 1))
-    return tuple(Denial(call, program, n) for (program, call), n in sorted(counts.items()))
+    return sorted_denials(
+        Denial(call, program, count, role, phase)
+        for (program, role, phase, call), count in counts.items()
+    )
+
+
+def sorted_denials(denials: Iterable[Denial]) -> tuple[Denial, ...]:
+    """By program, row and call."""
+    return tuple(sorted(denials, key=lambda d: (d.program, d.role, d.phase, d.call)))
 
 
 def _process(entry: dict[str, Any]) -> Process:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,7 +19,7 @@ from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Drill, Expect, Ready, Stop, Workload
 from onejob.system.findings import Finding, asked_in_vain, denied, left_out
 from onejob.system.host import HostInstance, host_instance
-from onejob.system.instance import Denial
+from onejob.system.instance import Denial, sorted_denials
 from onejob.system.qemu import QemuInstance, qemu_instance
 
 Where = Literal["host", "qemu"]
@@ -173,12 +173,11 @@ class _Rehearsal:
         """The larger count of each: events after the last question tell only of new ones."""
         if self.instance is None:
             return
-        counts = {(d.program, d.call): d.count for d in self.denials}
+        kept = {replace(denial, count=0): denial for denial in self.denials}
         for denial in self.instance.denials():
-            key = denial.program, denial.call
-            counts[key] = max(counts.get(key, 0), denial.count)
-        found = (Denial(call, program, n) for (program, call), n in sorted(counts.items()))
-        self.denials = tuple(found)
+            kind = replace(denial, count=0)
+            kept[kind] = max(kept.get(kind, kind), denial, key=lambda each: each.count)
+        self.denials = sorted_denials(kept.values())
 
     def failed(self, error: ServiceError) -> None:
         """Being ready, or a drill, came to nothing."""

@@ -91,3 +91,8 @@ def test_a_denial_names_call_program_count_and_remedy() -> None:
     assert finding.object == f"shutdown was refused to {PROGRAM} 3 times"
     assert "add a drill" in finding.remedy
     assert "profile again" in finding.remedy
+
+
+def test_a_denial_names_the_row_that_refused_it() -> None:
+    (finding,) = denied([Denial("shutdown", PROGRAM, 1, "worker", "serve")])
+    assert finding.object == f"shutdown was refused to {PROGRAM} (worker, serve) once"

@@ -93,6 +93,18 @@ def test_denials_of_one_call_are_added_up() -> None:
     assert merge_denials(entries) == (Denial("ptrace", "/a", 1), Denial("shutdown", "/b", 5))
 
 
+def test_denials_of_different_rows_are_kept_apart() -> None:
+    entries = [
+        {"program": "/a", "call": 101, "role": "worker", "phase": "serve", "count": 2},
+        {"program": "/a", "call": 101, "role": "main", "phase": "boot", "count": 3},
+        {"program": "/a", "call": 101, "role": "worker", "phase": "serve", "count": 1},
+    ]
+    assert merge_denials(entries) == (
+        Denial("ptrace", "/a", 3, "main", "boot"),
+        Denial("ptrace", "/a", 3, "worker", "serve"),
+    )
+
+
 def test_denials_outlive_process_one(parts: Parts) -> None:
     parts.one.say({"event": "denied", "program": "/a", "call": 48, "count": 1})
     assert parts.control.wait_event("denied", 5.0)

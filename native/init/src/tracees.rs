@@ -1,0 +1,129 @@
+//! The processes and threads that process 1 traces, and what they pass on to one another.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use rustix::fs::{Access, access};
+
+use crate::inject::Injection;
+use crate::rows::Role;
+
+/// A process that listens but never waits (a child that only reads its connection, for instance)
+/// is not to pay for it as long as it lives.
+const MOST_LOOKS: u32 = 100_000;
+
+#[derive(Clone)]
+pub struct Process {
+    pub pid: i32,
+    pub program: String,
+    pub role: Role,
+    pub listens: bool,
+    pub settled: bool,
+    /// How many more of its calls are looked at for the one with which it settles.
+    pub looks: u32,
+    /// The rows that were put on it or that it inherited (indexes of `Rows::filters`), also one that
+    /// is being put on it.
+    pub rows: Vec<usize>,
+}
+
+impl Process {
+    /// One that starts in its boot phase and listens to nothing.
+    pub fn new(pid: i32, program: String, role: Role, rows: Vec<usize>) -> Self {
+        Process { pid, program, role, listens: false, settled: false, looks: MOST_LOOKS, rows }
+    }
+}
+
+pub struct Thread {
+    pub tid: i32,
+    pub pid: i32,
+    /// It has executed a program and made no call since.
+    pub fresh: bool,
+    /// It is in listen(2).
+    pub listening: bool,
+    pub injection: Option<Box<Injection>>,
+}
+
+/// What a new task is to the task that made it.
+pub enum Kin {
+    Thread,
+    Process,
+    /// It was killed before anybody could ask.
+    Gone,
+}
+
+#[derive(Default)]
+pub struct Tracees {
+    /// Both in the order of their numbers.
+    processes: Vec<Process>,
+    threads: Vec<Thread>,
+}
+
+impl Tracees {
+    pub fn process(&mut self, pid: i32) -> Option<&mut Process> {
+        let place = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        self.processes.get_mut(place)
+    }
+
+    pub fn thread(&mut self, tid: i32) -> Option<&mut Thread> {
+        let place = self.threads.binary_search_by_key(&tid, |thread| thread.tid).ok()?;
+        self.threads.get_mut(place)
+    }
+
+    /// The process that a thread belongs to.
+    pub fn owner(&mut self, tid: i32) -> Option<&mut Process> {
+        let pid = self.thread(tid)?.pid;
+        self.process(pid)
+    }
+
+    pub fn threads_of(&self, pid: i32) -> impl Iterator<Item = &Thread> {
+        self.threads.iter().filter(move |thread| thread.pid == pid)
+    }
+
+    /// Add a process with its first thread; what was known under the number is forgotten.
+    pub fn add_process(&mut self, process: Process) {
+        let pid = process.pid;
+        self.threads.retain(|thread| thread.pid != pid);
+        self.add_thread(pid, pid);
+        match self.processes.binary_search_by_key(&pid, |process| process.pid) {
+            Ok(place) => self.processes[place] = process,
+            Err(place) => self.processes.insert(place, process),
+        }
+    }
+
+    pub fn add_thread(&mut self, tid: i32, pid: i32) {
+        let thread = Thread { tid, pid, fresh: false, listening: false, injection: None };
+        match self.threads.binary_search_by_key(&tid, |thread| thread.tid) {
+            Ok(place) => self.threads[place] = thread,
+            Err(place) => self.threads.insert(place, thread),
+        }
+    }
+
+    /// A process forked by `parent`, or by one of its threads.
+    pub fn add_fork(&mut self, pid: i32, parent: &Process) {
+        let child = Process::new(pid, parent.program.clone(), Role::Worker, parent.rows.clone());
+        self.add_process(Process { listens: parent.listens, ..child });
+    }
+
+    pub fn remove_thread(&mut self, tid: i32) {
+        self.threads.retain(|thread| thread.tid != tid);
+    }
+
+    pub fn remove_process(&mut self, pid: i32) {
+        self.processes.retain(|process| process.pid != pid);
+        self.threads.retain(|thread| thread.pid != pid);
+    }
+}
+
+/// Ask /proc what the task `child` is to a thread of the process `pid`.
+pub fn kin_of(child: i32, pid: i32) -> Kin {
+    let exists = |path: String| access(path.as_str(), Access::EXISTS).is_ok();
+    if exists(format!("/proc/{pid}/task/{child}")) {
+        Kin::Thread
+    } else if exists(format!("/proc/{child}")) {
+        Kin::Process
+    } else {
+        Kin::Gone
+    }
+}

@@ -1,0 +1,341 @@
+//! Every process of the service is traced, so that it can be narrowed to its row of the call matrix.
+//!
+//! A process runs untouched, without any stop, but for these moments: it starts another one (which
+//! is then known), it executes a program (whose boot row it gets before its first call), it listens,
+//! it waits while it listens (it settles, see settle.rs, and gets its serve row), a row refuses a
+//! call, and it gets a signal. Only between listening and settling does each call stop it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use rustix::io::Errno;
+
+use crate::console::say;
+use crate::failure::Reason;
+use crate::inject::{Injection, Step};
+use crate::processes;
+use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
+use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
+use crate::seccomp::Denial;
+use crate::settle::waits;
+use crate::tracees::{Kin, Process, Tracees, kin_of};
+
+const MOST_SAID: usize = 64;
+/// ERESTARTNOHAND, linux/errno.h: the kernel makes the call again unless a handler has run.
+const RESTART: u64 = (-514_i64).cast_unsigned();
+
+pub struct Tracer {
+    rows: Rows,
+    tracees: Tracees,
+    /// New tasks that stopped before the news of their making came.
+    early: Vec<Early>,
+    said: Vec<String>,
+    audit: bool,
+}
+
+struct Early {
+    tid: i32,
+    parent: i32,
+    status: i32,
+}
+
+impl Tracer {
+    /// Of a service whose first process, `pid`, has been seized.
+    pub fn new(rows: Rows, pid: i32, audit: bool) -> Self {
+        let mut tracees = Tracees::default();
+        tracees.add_process(Process::new(pid, String::new(), Role::Main, Vec::new()));
+        Tracer { rows, tracees, early: Vec::new(), said: Vec::new(), audit }
+    }
+
+    /// A task has ended, and the kernel has forgotten it.
+    pub fn ended(&mut self, tid: i32) {
+        self.early.retain(|early| early.tid != tid);
+        if let Some(process) = self.tracees.process(tid).cloned() {
+            // Killed while it forked: nobody will tell of these any more.
+            while let Some(place) = self.early.iter().position(|early| early.parent == tid) {
+                let early = self.early.remove(place);
+                self.tracees.add_fork(early.tid, &process);
+                self.stopped(early.tid, early.status);
+            }
+            self.tracees.remove_process(tid);
+        }
+        self.tracees.remove_thread(tid);
+    }
+
+    /// A task has stopped: find out why and let it go on. A refused call is returned.
+    pub fn stopped(&mut self, tid: i32, status: i32) -> Option<Denial> {
+        let (signal, event) = (status >> 8 & 0xff, status >> 16);
+        if self.tracees.thread(tid).is_none() && !self.meet(tid, status) {
+            return None;
+        }
+        match event {
+            0 if signal == CALL_STOP => self.at_call(tid),
+            0 => self.go_on(tid, signal),
+            ptrace::EVENT_SECCOMP => return self.at_verdict(tid),
+            ptrace::EVENT_STOP if signal != SIGTRAP => ptrace::stay_stopped(tid),
+            ptrace::EVENT_STOP => {
+                repair_interrupted_call(tid);
+                self.go_on(tid, 0);
+            }
+            ptrace::EVENT_FORK | ptrace::EVENT_VFORK | ptrace::EVENT_CLONE => {
+                self.made_another(tid, event);
+                self.go_on(tid, 0);
+            }
+            ptrace::EVENT_EXEC => {
+                self.executed(tid);
+                self.go_on(tid, 0);
+            }
+            _ => self.go_on(tid, 0),
+        }
+        None
+    }
+
+    /// Whether the listener's notice of this call is about one that process 1 has a thread make.
+    pub fn injects(&mut self, tid: i32, call: i32) -> bool {
+        let injection = self.tracees.thread(tid).and_then(|thread| thread.injection.as_ref());
+        injection.is_some_and(|injection| injection.makes(call as u64))
+    }
+
+    /// Role and phase of the process that a thread belongs to, as members of a JSON object.
+    pub fn standing(&mut self, tid: i32) -> Option<String> {
+        self.tracees.owner(tid).map(|process| standing(process.role, process.settled))
+    }
+
+    fn go_on(&mut self, tid: i32, signal: i32) {
+        ptrace::go_on(tid, self.is_watched(tid), signal);
+    }
+
+    /// Whether a thread has to stop at its next call, or at the end of the one it is in.
+    fn is_watched(&mut self, tid: i32) -> bool {
+        let Some(thread) = self.tracees.thread(tid) else { return false };
+        if thread.fresh || thread.listening || thread.injection.is_some() {
+            return true;
+        }
+        let Some(process) = self.tracees.owner(tid) else { return false };
+        let waits_for_its_row = process.listens && !process.settled;
+        waits_for_its_row && process.looks > 0 && self.rows.serve(&process.program, process.role).is_some()
+    }
+
+    // ---- new tasks and new programs ---------------------------------------------------------
+
+    /// A new task is known by the news from its maker. When its own stop comes first it stays
+    /// stopped until then, unless its maker can no longer tell.
+    fn meet(&mut self, tid: i32, status: i32) -> bool {
+        let Some((pid, parent)) = processes::group_and_parent(tid) else { return false };
+        if pid != tid && self.tracees.process(pid).is_some() {
+            self.tracees.add_thread(tid, pid);
+            return true;
+        }
+        if self.tracees.process(parent).is_some() {
+            self.early.push(Early { tid, parent, status });
+            return false;
+        }
+        // Whoever made it is dead. It keeps what it has inherited.
+        let orphan = Process::new(tid, processes::program_of(tid), Role::Worker, Vec::new());
+        self.tracees.add_process(orphan);
+        true
+    }
+
+    fn made_another(&mut self, tid: i32, event: i32) {
+        let Ok(child) = ptrace::event_message(tid).map(|message| message as i32) else { return };
+        let Some(maker) = self.tracees.owner(tid).cloned() else { return };
+        match kin_of(child, maker.pid) {
+            Kin::Thread => {
+                if self.tracees.thread(child).is_none() {
+                    self.tracees.add_thread(child, maker.pid);
+                }
+            }
+            Kin::Process => {
+                self.tracees.add_fork(child, &maker);
+                if event != ptrace::EVENT_VFORK {
+                    self.expect_row(&maker.program, Role::Worker);
+                }
+            }
+            Kin::Gone => {}
+        }
+        if let Some(place) = self.early.iter().position(|early| early.tid == child) {
+            let early = self.early.remove(place);
+            self.stopped(early.tid, early.status);
+        }
+    }
+
+    /// All other threads are gone, without a word of their own, and this one has the process's number.
+    fn executed(&mut self, pid: i32) {
+        let Some(process) = self.tracees.owner(pid).cloned() else { return };
+        let program = processes::program_of(pid);
+        self.expect_row(&program, Role::Main);
+        let has_row = self.rows.boot(&program).is_some();
+        let fresh = Process::new(pid, program, Role::Main, process.rows);
+        self.tracees.add_process(Process { listens: process.listens, ..fresh });
+        if let Some(thread) = self.tracees.thread(pid) {
+            thread.fresh = has_row;
+        }
+    }
+
+    fn expect_row(&mut self, program: &str, role: Role) {
+        if !program.is_empty() && !self.rows.has(program, role) {
+            let whose = if role == Role::Main { "" } else { " for its workers" };
+            self.say_once(format!("{program} has no row of calls{whose}: it keeps what it inherits"));
+        }
+    }
+
+    // ---- calls ------------------------------------------------------------------------------
+
+    fn at_call(&mut self, tid: i32) {
+        let Ok(at) = ptrace::call_information(tid) else { return };
+        let Some(thread) = self.tracees.thread(tid) else { return };
+        if let Some(injection) = thread.injection.as_mut() {
+            let step = injection.step(&at);
+            return self.after_step(tid, step);
+        }
+        match at {
+            At::Entry { call, arguments, architecture: X86_64 } => {
+                if core::mem::take(&mut thread.fresh) {
+                    self.narrow(tid, false);
+                } else if self.is_watched(tid) {
+                    self.look(tid, waits(call, &arguments));
+                }
+            }
+            At::Exit { result } if core::mem::take(&mut thread.listening) && result == 0 => self.listens(tid),
+            _ => {}
+        }
+        self.go_on(tid, 0);
+    }
+
+    /// A call of a process that listens and has not settled.
+    fn look(&mut self, tid: i32, waits: bool) {
+        if waits {
+            return self.narrow(tid, true);
+        }
+        let Some(process) = self.tracees.owner(tid) else { return };
+        process.looks -= 1;
+        if process.looks == 0 {
+            let (program, role) = (process.program.clone(), process.role.word());
+            self.say_once(format!("{program} ({role}) listens and does not wait: it keeps its boot row"));
+        }
+    }
+
+    /// From now on each call of the process is looked at, in all of its threads.
+    fn listens(&mut self, tid: i32) {
+        let Some(process) = self.tracees.owner(tid) else { return };
+        let (pid, news) = (process.pid, !process.listens);
+        process.listens = true;
+        if news && self.is_watched(tid) {
+            self.tracees.threads_of(pid).filter(|thread| thread.tid != tid).for_each(|thread| {
+                ptrace::interrupt(thread.tid);
+            });
+        }
+    }
+
+    /// A row said TRACE: listen(2) is to be watched, anything else is refused.
+    fn at_verdict(&mut self, tid: i32) -> Option<Denial> {
+        let Ok(At::Seccomp { call, arguments, data }) = ptrace::call_information(tid) else {
+            self.go_on(tid, 0);
+            return None;
+        };
+        let thread = self.tracees.thread(tid)?;
+        if thread.injection.is_some() {
+            self.go_on(tid, 0);
+            return None;
+        }
+        let may_listen = call == LISTEN && data == WATCHED && self.all_rows_allow_listen(tid);
+        if call == LISTEN && (may_listen || self.audit) {
+            self.tracees.thread(tid)?.listening = true;
+        }
+        let denial = if may_listen { None } else { self.refuse(tid, call, arguments) };
+        self.go_on(tid, 0);
+        denial
+    }
+
+    /// The newest of several rows that say TRACE decides on the data, so all of them are asked here.
+    fn all_rows_allow_listen(&mut self, tid: i32) -> bool {
+        let Some(process) = self.tracees.owner(tid) else { return false };
+        process.rows.iter().all(|row| self.rows.filters[*row].allows_listen)
+    }
+
+    fn refuse(&mut self, tid: i32, call: u64, arguments: [u64; 6]) -> Option<Denial> {
+        if !self.audit {
+            let refused = ptrace::set_register(tid, ORIGINAL_RAX, u64::MAX);
+            let eperm = i64::from(-Errno::PERM.raw_os_error()).cast_unsigned();
+            refused.and_then(|()| ptrace::set_register(tid, RAX, eperm)).ok()?;
+        }
+        let process = self.tracees.owner(tid)?;
+        let standing = standing(process.role, process.settled);
+        Some(Denial::new(process.pid, process.program.clone(), call as i32, arguments, standing))
+    }
+
+    // ---- narrowing --------------------------------------------------------------------------
+
+    /// Begin to put the boot or the serve row of its process on a thread that enters a call.
+    fn narrow(&mut self, tid: i32, serving: bool) {
+        let Some(process) = self.tracees.owner(tid) else { return };
+        process.settled = serving; // also when it fails: it would not get better
+        let row = match serving {
+            true => self.rows.serve(&process.program, process.role),
+            false => self.rows.boot(&process.program),
+        };
+        let Some(row) = row else { return };
+        let ours = process.rows.len() + 1;
+        if processes::filters_of(tid).is_some_and(|filters| filters > ours) {
+            let words = format!("{} has filters of its own, and is not narrowed", process.program);
+            return self.say_once(words);
+        }
+        match Injection::begin(tid, &self.rows.filters[row].instructions) {
+            Ok(injection) => {
+                process.rows.push(row);
+                if let Some(thread) = self.tracees.thread(tid) {
+                    thread.injection = Some(Box::new(injection));
+                }
+            }
+            Err(error) => self.complain(tid, error),
+        }
+    }
+
+    fn after_step(&mut self, tid: i32, step: rustix::io::Result<Step>) {
+        if !matches!(step, Ok(Step::Going)) {
+            if let Some(thread) = self.tracees.thread(tid) {
+                thread.injection = None;
+            }
+            if let Ok(Step::Done(Err(error))) | Err(error) = step {
+                self.complain(tid, error);
+            }
+        }
+        self.go_on(tid, 0);
+    }
+
+    fn complain(&mut self, tid: i32, error: Errno) {
+        let Some(process) = self.tracees.owner(tid) else { return };
+        let program = process.program.to_string();
+        match error {
+            Errno::SRCH => {} // killed meanwhile
+            Errno::ACCESS => self.say_once(format!(
+                "{program} may gain rights by programs (no_new_privileges is off), so it cannot be \
+                 narrowed to its row of calls: it keeps the policy of the whole service"
+            )),
+            Errno::BUSY => {
+                self.say_once(format!("a thread of {program} has filters of its own: it is not narrowed"));
+            }
+            _ => self.say_once(format!("cannot narrow {program} to its row of calls: {}", Reason(error))),
+        }
+    }
+
+    fn say_once(&mut self, words: String) {
+        if self.said.len() < MOST_SAID && !self.said.contains(&words) {
+            say(format_args!("{words}"));
+            self.said.push(words);
+        }
+    }
+}
+
+/// `ptrace::interrupt` is not to be noticed. Most calls go on by themselves; of these, epoll_wait
+/// for one would end with EINTR (signal(7)), and so is made to begin again as poll does.
+fn repair_interrupted_call(tid: i32) {
+    const EINTR: u64 = (-4_i64).cast_unsigned();
+    let Ok(registers) = ptrace::registers(tid) else { return };
+    let call = registers[ORIGINAL_RAX];
+    if registers[RAX] == EINTR && waits(call, &[0; 6]) {
+        let _ = ptrace::set_register(tid, RAX, RESTART);
+    }
+}
