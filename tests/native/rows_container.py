@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from init_container import ASK, CALLS, TRACE, Container, call_filter
+from init_container import ASK, CALLS, TRACE, Container, call_filter, instruction
 
 UMASK, GETPPID, GETTID, LISTEN = 95, 110, 186, 50
 # What rows_job.c and the loader of a dynamic program call beyond CALLS.
@@ -20,12 +21,20 @@ MAIN = BOOT - {GETPPID, GETTID}
 WORKER = BOOT - {GETPPID}
 
 
-def row(program: str, role: str, number: int, **more: str) -> dict[str, str]:
-    return {"program": program, "role": role, "boot": f"/.onejob/rows/{number}.bpf", **more}
+# The filters lie in slots of so many instructions, the rest of which is never reached.
+SLOT = 256
 
 
-def serve(number: int) -> dict[str, str]:
-    return {"serve": f"/.onejob/rows/{number}.bpf"}
+def row(program: str, role: str, number: int, **more: Any) -> dict[str, Any]:
+    return {"program": program, "role": role, "boot": place(number), **more}
+
+
+def serve(number: int) -> dict[str, Any]:
+    return {"serve": place(number)}
+
+
+def place(number: int) -> tuple[int, int]:
+    return number * SLOT, SLOT
 
 
 ROWS = [row("/job", "main", 0, **serve(1)), row("/job", "worker", 0, **serve(2))]
@@ -39,7 +48,6 @@ def make_container(folder: Path, job: Path) -> Container:
         (made.root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, made.root / path[1:])
     shutil.copy(job, made.root / "other")
-    (made.root / ".onejob/rows").mkdir()
     made.capabilities.append("CAP_SYS_PTRACE")
     made.plan["rows"] = ROWS
     made.policy = call_filter(UNION, ASK)
@@ -49,8 +57,14 @@ def make_container(folder: Path, job: Path) -> Container:
 
 
 def put_row(container: Container, number: int, calls: set[int]) -> None:
-    path = container.root / f".onejob/rows/{number}.bpf"
-    path.write_bytes(call_filter(calls, TRACE))
+    path = container.root / ".onejob/rows.bpf"
+    found = path.read_bytes() if path.exists() else b""
+    never = instruction(0x06, 0, 0, TRACE)
+    slots = [found[at : at + 8 * SLOT] for at in range(0, len(found), 8 * SLOT)]
+    slots += [never * SLOT] * (number + 1 - len(slots))
+    program = call_filter(calls, TRACE)
+    slots[number] = program + never * (SLOT - len(program) // 8)
+    path.write_bytes(b"".join(slots))
 
 
 def verdicts(container: Container, who: str) -> list[dict[str, str]]:

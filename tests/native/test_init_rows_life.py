@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from init_container import ASK, CALLS, Container, await_true, call_filter
-from rows_container import ROWS, UNION, allowed, verdicts
+from rows_container import ROWS, SLOT, UNION, allowed, verdicts
 
 pytestmark = [pytest.mark.root, pytest.mark.runc]
 
@@ -179,8 +179,8 @@ def test_without_rows_nobody_is_traced(rows: Container) -> None:
     [
         ({"role": "king"}, "unknown variant `king`"),
         ({"program": "job"}, "a row's `program` is not an absolute path"),
-        ({"boot": "/etc/passwd"}, "a row's `boot` or `serve` is not below /.onejob/rows"),
-        ({"serve": "/.onejob/rows/../x"}, "a row's `boot` or `serve` is not below /.onejob/rows"),
+        ({"boot": "/etc/passwd"}, "invalid type: string"),
+        ({"serve": [-1, 2]}, "invalid value: integer `-1`"),
         ({"colour": "red"}, "unknown field `colour`"),
     ],
 )
@@ -198,16 +198,36 @@ def test_twin_rows_are_refused(rows: Container) -> None:
     assert "two `rows` of one program and role" in rows.console
 
 
-@pytest.mark.parametrize("content", [b"", b"1234567", b"\0" * 8 * 4097])
+@pytest.mark.parametrize("content", [b"", b"1234567"])
 def test_bad_row_file_is_refused(rows: Container, content: bytes) -> None:
-    (rows.root / ".onejob/rows/1.bpf").write_bytes(content)
+    (rows.root / ".onejob/rows.bpf").write_bytes(content)
     rows.start()
     assert rows.status() == 1
-    assert "onejob: /.onejob/rows/1.bpf " in rows.console
+    assert "onejob: /.onejob/rows.bpf has" in rows.console
+
+
+@pytest.mark.parametrize("place", [(3 * SLOT, 1), (0, 3 * SLOT + 1), (2**64 - 1, 2), (0, 0)])
+def test_a_filter_that_is_not_in_the_file_is_refused(
+    rows: Container, place: tuple[int, int]
+) -> None:
+    rows.plan["rows"] = [{**ROWS[0], "serve": place}]
+    rows.start()
+    assert rows.status() == 1
+    assert f"{3 * SLOT} instructions, and no filter at {place[0]}" in rows.console
+
+
+def test_a_filter_that_is_longer_than_any_is_refused(rows: Container) -> None:
+    (rows.root / ".onejob/rows.bpf").write_bytes(b"\0" * 8 * 4097)
+    rows.plan["rows"] = [{**ROWS[0], "boot": (0, 4097)}]
+    rows.start()
+    assert rows.status() == 1
+    assert "more instructions than the kernel takes" in rows.console
 
 
 def test_a_row_that_the_kernel_refuses_is_named(rows: Container) -> None:
-    (rows.root / ".onejob/rows/1.bpf").write_bytes(b"\xff" * 8)
+    path = rows.root / ".onejob/rows.bpf"
+    found = path.read_bytes()
+    path.write_bytes(found[: 8 * SLOT] + b"\xff" * 8 * SLOT + found[16 * SLOT :])
     rows.start("phases")
     rows.await_text("ready")
     rows.await_text("cannot narrow /job to its row of calls: Invalid argument")

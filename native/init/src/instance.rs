@@ -48,9 +48,12 @@ pub struct RowPlan {
     /// As /proc/PID/exe shows it.
     pub program: String,
     pub role: Role,
-    pub boot: String,
-    pub serve: Option<String>,
+    pub boot: Place,
+    pub serve: Option<Place>,
 }
+
+/// Where in the file of rows a filter lies: the number of its first instruction, and how many it has.
+pub type Place = (usize, usize);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,14 +173,6 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
             instance.rows.iter().any(|row| !is_plain(&row.program)),
             "a row's `program` is not an absolute path",
         ),
-        (
-            instance
-                .rows
-                .iter()
-                .flat_map(|row| row.serve.iter().chain([&row.boot]))
-                .any(|path| !is_row(path)),
-            "a row's `boot` or `serve` is not below /.onejob/rows",
-        ),
         (has_twin_rows(&instance.rows), "two `rows` of one program and role"),
     ];
     faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, words)| words)
@@ -196,10 +191,6 @@ fn has_nested_data(mounts: &[Mount]) -> bool {
             inner.path.strip_prefix(outer.path.as_str()).is_some_and(|rest| rest.starts_with('/'))
         })
     })
-}
-
-fn is_row(path: &str) -> bool {
-    is_plain(path) && path.starts_with("/.onejob/rows/")
 }
 
 fn has_twin_rows(rows: &[RowPlan]) -> bool {

@@ -7,8 +7,12 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 
 use crate::failure::{Failure, Outcome};
-use crate::instance::RowPlan;
+use crate::instance::{Place, RowPlan};
 use crate::seccomp::{self, MOST_INSTRUCTIONS};
+
+/// All filters of the matrix, one after the other.
+const PATH: &str = "/.onejob/rows.bpf";
+const MOST_IN_FILE: usize = 1 << 19;
 
 /// Which process of a program: the one that executed it, or one forked (no thread) since.
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -63,28 +67,36 @@ impl Rows {
         if plans.is_empty() {
             return Ok(None);
         }
+        let all = seccomp::load_instructions(PATH, MOST_IN_FILE)?;
         let mut loaded = Rows { filters: Vec::new(), rows: Vec::new() };
         for plan in plans {
             let listens = plans.iter().any(|row| row.program == plan.program && row.serve.is_some());
             let boot = match plan.role {
-                Role::Main => Some(loaded.add(&plan.boot, listens)?),
+                Role::Main => Some(loaded.add(&all, plan.boot, listens)?),
                 Role::Worker => None,
             };
-            let serve = plan.serve.as_ref().map(|path| loaded.add(path, false)).transpose()?;
+            let serve = plan.serve.map(|place| loaded.add(&all, place, false)).transpose()?;
             loaded.rows.push(Row { program: plan.program.clone(), role: plan.role, boot, serve });
         }
         Ok(Some(loaded))
     }
 
-    fn add(&mut self, path: &str, watch_listen: bool) -> Outcome<usize> {
-        let mut instructions = seccomp::load_filter(path)?;
+    fn add(&mut self, all: &[u64], (first, count): Place, watch_listen: bool) -> Outcome<usize> {
+        let end = first.checked_add(count).filter(|_| count > 0);
+        let Some(found) = end.and_then(|end| all.get(first..end)) else {
+            return Err(Failure::new(
+                format_args!("{PATH} has {} instructions, and no filter at {first}", all.len()),
+                "build the image again",
+            ));
+        };
+        let mut instructions = found.to_vec();
         let allows_listen = verdict(&instructions, LISTEN as u32) == Some(ALLOW);
         if watch_listen && allows_listen {
             instructions.splice(0..0, watch());
         }
         if instructions.len() > MOST_INSTRUCTIONS {
             return Err(Failure::new(
-                format_args!("{path} leaves no room for the watch on listen"),
+                format_args!("{PATH}: the filter at {first} has more instructions than the kernel takes"),
                 "build the image again",
             ));
         }

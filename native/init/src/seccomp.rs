@@ -25,12 +25,12 @@ const EPERM: i32 = 1;
 
 /// What the service starts with: all that any of its programs may call.
 pub fn load_policy() -> Outcome<Vec<u64>> {
-    load_filter(POLICY)
+    load_instructions(POLICY, MOST_INSTRUCTIONS)
 }
 
-/// The instructions of a filter, one per word.
-pub fn load_filter(path: &str) -> Outcome<Vec<u64>> {
-    let bytes = files::read_whole(path, MOST_INSTRUCTIONS * INSTRUCTION_BYTES)?;
+/// The instructions in a file, at most so many, one per word.
+pub fn load_instructions(path: &str, most: usize) -> Outcome<Vec<u64>> {
+    let bytes = files::read_whole(path, most * INSTRUCTION_BYTES)?;
     let (words, rest) = bytes.as_chunks::<INSTRUCTION_BYTES>();
     if words.is_empty() || !rest.is_empty() {
         return Err(Failure::new(
