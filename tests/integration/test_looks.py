@@ -46,6 +46,62 @@ def running(words: list[str]) -> Iterator[Process]:
             service.kill()
 
 
+NOT_HERE = 77
+
+
+@contextmanager
+def running_or_skipped(words: list[str]) -> Iterator[Process]:
+    """The service, where this machine gives it what it asks for."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as service:
+        try:
+            assert service.stdout is not None
+            if service.stdout.readline() != b"ready\n":
+                assert service.wait(20) == NOT_HERE
+                pytest.skip(f"this machine has no {words[1]}")
+            yield Process(service.pid, os.getpid(), 0, words[0])
+        finally:
+            service.kill()
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[None]:
+    """Two more pages in the table, which are given back."""
+    table = Path("/proc/sys/vm/nr_hugepages")
+    before = table.read_text()
+    try:
+        table.write_text(str(int(before) + 2))
+    except OSError:
+        pytest.skip("the table of huge pages cannot be changed")
+    try:
+        yield
+    finally:
+        table.write_text(before)
+
+
+def test_huge_pages_by_madvise_are_counted(program: Path) -> None:
+    with running_or_skipped([str(program), "huge"]) as process:
+        assert memory_of(process).huge_page_kib == 6 * MIB_IN_KIB
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("huge_pages")
+def test_huge_pages_of_the_table_are_counted(program: Path) -> None:
+    with running_or_skipped([str(program), "hugetlb"]) as process:
+        assert memory_of(process).huge_page_kib == 4 * MIB_IN_KIB
+
+
+@pytest.mark.root
+def test_real_time_policies_have_their_priority_and_processor(program: Path) -> None:
+    looks = Looks()
+    with running_or_skipped([str(program), "realtime", str(CPU)]) as process:
+        looks.look([process])
+    place = {"program": str(program), "processors": "" if ONLY_ONE else str(CPU)}
+    assert set(looks.added_to(Profile()).scheduling) == {
+        Scheduling(policy="fifo", priority=17, **place),
+        Scheduling(policy="rr", priority=23, **place),
+    }
+
+
 def expected_scheduling(program: Path) -> set[Scheduling]:
     place = {"program": str(program), "processors": "" if ONLY_ONE else str(CPU)}
     return {

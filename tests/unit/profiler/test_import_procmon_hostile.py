@@ -181,7 +181,7 @@ def test_rows_that_are_none_are_lost_and_the_others_stay(tmp_path: Path) -> None
     assert "lost: 3 rows that are none of Procmon's" in partial(profile)
 
 
-@pytest.mark.parametrize("rest", [b'"' + b"x" * 2**23, b'"' + b'","\n' * 2**19, b"x" * 2**23])
+@pytest.mark.parametrize("rest", [b'"' + b"x" * 2**23, b'"' + b'","\n' * 330_000, b"x" * 2**23])
 def test_a_row_without_end_takes_no_memory(rest: bytes, tmp_path: Path) -> None:
     """Some MiB, of which no row may be longer than one."""
     path = tmp_path / "log"

@@ -13,6 +13,7 @@ from onejob.profiler.static import names
 from onejob.profiler.static.reach import reachable_calls, unfollowed_code
 from onejob.profiler.static.summary import ObjectSummary, examine, summarize
 
+DEEP = "1 tables lie behind 3 others: what comes after is left"
 LIBC = "/usr/lib/x86_64-linux-gnu/libc.so.6"
 BRANCH = """
 int main(int n, char **v) {
@@ -129,6 +130,30 @@ def test_what_is_left_of_an_object_is_said(tmp_path: Path) -> None:
     assert compiled(tmp_path, text).cuts == ()
     notes = unfollowed_code({"/x": summary})
     assert [(note.object, note.reason) for note in notes] == [("/x", cut)]
+
+
+def table_chain(tables: int) -> str:
+    """A C library's stand-in, which reaches getppid(2) (110) through so many tables."""
+    last = 'static int end(int n) { __asm__ volatile ("syscall" :: "a"(110L)); return n; }\n'
+    rows = [f"static const void *const t{tables}[] = {{end, end}};"]
+    for number in range(tables - 1, 0, -1):
+        rows.append(f"static const void *const t{number}[] = {{t{number + 1}, t{number + 1}}};")
+    # Names say where one table ends and the next one begins.
+    ends = range(1, tables + 1)
+    rows += [f'extern const void *const e{n}[] __attribute__((alias("t{n}")));' for n in ends]
+    body = 'long syscall(long n, ...) { __asm__ volatile ("" :: "r"(t1)); return n; }'
+    return last + "\n".join([*rows, body])
+
+
+@pytest.mark.parametrize(("tables", "cut"), [(3, ()), (4, (DEEP,))])
+def test_a_chain_of_tables_that_is_cut_is_said(
+    tmp_path: Path, tables: int, cut: tuple[str, ...]
+) -> None:
+    summary = compiled(tmp_path, table_chain(tables), "-shared", "-fPIC", "-nostdlib")
+    (start,) = summary.exports["syscall"]
+    reached = [summary.functions[number].calls for number in summary.functions[start].edges]
+    assert reached == ([] if cut else [(110,)])
+    assert summary.cuts == cut
 
 
 def test_no_name_of_a_library_is_left(tmp_path: Path) -> None:

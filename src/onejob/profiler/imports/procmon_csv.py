@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import io
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -158,24 +159,24 @@ def _encoding(head: bytes) -> str:
 
 def _records(source: Source, tally: Tally) -> Iterator[list[str]]:
     """The fields of each row; a quoted one may hold ends of lines."""
-    parts: list[str] = []
+    whole = io.StringIO()  # a list of short lines would take many times their size
     size = quotes = 0
     for line in _lines(source):
         if line is None or size + len(line) > MAX_LINE_BYTES:
             tally.lose(UNREAD, "(longer than any of its rows)")
-            parts, size, quotes = [], 0, 0
+            whole, size, quotes = io.StringIO(), 0, 0
             continue
-        parts.append(line)
+        whole.write(line)
         size += len(line)
         quotes += line.count('"')
         if quotes % 2:
             continue
-        record = "".join(parts)
-        parts, size, quotes = [], 0, 0
+        record = whole.getvalue()
+        whole, size, quotes = io.StringIO(), 0, 0
         if record.strip("\r\n"):
             yield _fields(record)
-    if parts:
-        tally.lose(UNREAD, parts[0])
+    if size:
+        tally.lose(UNREAD, whole.getvalue())
 
 
 def _fields(record: str) -> list[str]:

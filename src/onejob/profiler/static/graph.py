@@ -9,10 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from onejob.profiler.static.sites import MAX_TABLE, Code, Sites
+from onejob.profiler.static.sites import MAX_CHAIN, MAX_TABLE, Code, Sites
 from onejob.profiler.static.trace import Instruction
-
-_MAX_DEPTH = 3  # data that points to data that points to functions
 
 
 class Node(NamedTuple):
@@ -89,5 +87,7 @@ class _Tables:
         for place in self._places[first : first + MAX_TABLE]:
             if place >= last:
                 break
-            if depth < _MAX_DEPTH:
-                yield from self.functions(self._code.image.pointers[place], depth + 1)
+            if depth == MAX_CHAIN:
+                self._code.deep_tables.add(address)
+                break
+            yield from self.functions(self._code.image.pointers[place], depth + 1)

@@ -22,6 +22,7 @@ _GENERIC_REGISTER = "rdi"
 _MAX_FUNCTION_BYTES = 256 * 1024
 _MAX_WRAPPERS = 64
 MAX_TABLE = 64  # pointers of one table
+MAX_CHAIN = 3  # tables that lead to a further one
 _RESTORER = b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05"  # mov rax, __NR_rt_sigreturn; syscall
 # Where functions seem longer than this on average, their beginnings are not known.
 _LIKELY_FUNCTION_BYTES = 8192
@@ -54,6 +55,7 @@ class Code:
         self.image = image
         self.long_functions: set[int] = set()  # of those that were decoded
         self.long_tables: set[int] = set()
+        self.deep_tables: set[int] = set()  # that other tables lead to, and not followed
         self.function = lru_cache(maxsize=256)(self._function)
 
     @cached_property
@@ -91,11 +93,14 @@ class Code:
 
     def cuts(self) -> tuple[str, ...]:
         """What was left, of what was looked at."""
-        functions, tables = len(self.long_functions), len(self.long_tables)
-        functions_why = f"{functions} functions are longer than {_MAX_FUNCTION_BYTES} bytes"
-        tables_why = f"{tables} tables have more than {MAX_TABLE} functions"
-        kept = ((functions, functions_why), (tables, tables_why))
-        return tuple(f"{why}: what comes after is left" for count, why in kept if count)
+        kept = (
+            (self.long_functions, f"functions are longer than {_MAX_FUNCTION_BYTES} bytes"),
+            (self.long_tables, f"tables have more than {MAX_TABLE} functions"),
+            (self.deep_tables, f"tables lie behind {MAX_CHAIN} others"),
+        )
+        return tuple(
+            f"{len(places)} {why}: what comes after is left" for places, why in kept if places
+        )
 
     @cached_property
     def branches(self) -> dict[int, list[int]]:
