@@ -2,6 +2,7 @@
 
 from onejob.base.progress import Progress
 from onejob.bench.boot import measure_boot
+from onejob.bench.call_cost import measure_call_cost
 from onejob.bench.events_lost import measure_events_lost
 from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
@@ -19,6 +20,7 @@ BENCHMARKS = (
     Benchmark("million", measure_million),
     Benchmark("host-start", measure_host_start),
     Benchmark("events-lost", measure_events_lost),
+    Benchmark("call-cost", measure_call_cost),
     Benchmark("profile-cost", measure_profile_cost),
     Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),

@@ -25,6 +25,9 @@ MEMORY_FLOOR = Promise("memory-floor", "guest memory that passes the rehearsal",
 PROBE_COST = Promise(
     "profile-cost", "CPU per request while calls are watched, of unwatched", 1.25, "x"
 )
+CALL_COST = Promise(
+    "call-cost", "time that watching adds to the calls of one web request", 1200, "ns"
+)
 RECORDER_COST = Promise(
     "profile-cost", "CPU per request while memory is watched, of unwatched", 1.25, "x"
 )
@@ -41,5 +44,5 @@ MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300
 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
-    RECORDER_COST, REDIS_COST, MALLOC_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip
