@@ -7,6 +7,7 @@ from onejob.bench.events_lost import measure_events_lost
 from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
 from onejob.bench.malloc_cost import measure_malloc_cost
+from onejob.bench.malloc_speed import measure_malloc_speed
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
@@ -24,6 +25,7 @@ BENCHMARKS = (
     Benchmark("profile-cost", measure_profile_cost),
     Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),
+    Benchmark("malloc-speed", measure_malloc_speed),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("boot", measure_boot),
 )
