@@ -30,6 +30,8 @@ pub struct Array {
     /// Granules of a block.
     pub pitch: u32,
     pub blocks: u32,
+    /// 2^64 / pitch, rounded up: to divide by multiplication.
+    reciprocal: u64,
     pub store: Store,
 }
 
@@ -67,8 +69,19 @@ impl Array {
             first: 0,
             pitch: 1,
             blocks: 0,
+            reciprocal: 0,
             store: Store::empty(),
         }
+    }
+
+    /// The number of the block that begins at this granule of the array.
+    pub fn block_number(&self, granule: u32) -> u32 {
+        let offset = granule - self.first;
+        if self.pitch == 1 {
+            return offset;
+        }
+        // Exact, as the error is below 2^32 / 2^64 of a block.
+        ((u128::from(offset) * u128::from(self.reciprocal)) >> 64) as u32
     }
 
     pub fn block_size(&self) -> usize {
@@ -218,6 +231,7 @@ fn fill(heap: &mut Heap, rows: &[Row], mut words: *const AtomicU64) {
         array.first = (first / GRANULE) as u32;
         array.pitch = (row.size / GRANULE) as u32;
         array.blocks = row.blocks as u32;
+        array.reciprocal = (u64::MAX / u64::from(array.pitch)).wrapping_add(1);
         for block in 0..array.blocks {
             // SAFETY: one byte for each granule; the block lies in the span.
             let state = unsafe {

@@ -14,9 +14,13 @@ use crate::start;
 use crate::store;
 use crate::threads::{self, Shard};
 
-const SLOTS: usize = 60;
+const SLOTS: usize = 123;
 /// All caches together keep at most one block in so many of an array, as long as they are many.
 const PART: u32 = 8;
+/// What a plan adds for caches to each array, in blocks and in bytes at most.
+const RESERVE: u32 = 8;
+const RESERVE_BYTES: u32 = 4096;
+const THREADS_APART: usize = 8;
 /// So many bytes of a block that waits are filled, and looked at when it has waited.
 const MARKED: usize = 128;
 const MARK: u8 = 0xdb;
@@ -31,6 +35,9 @@ pub struct Cache {
     count: AtomicU32,
     /// No more blocks than this.
     room: AtomicU32,
+    /// Where in the store the search begins: every thread at another place, so that blocks whose
+    /// states share a cache line are one thread's.
+    word: AtomicU32,
     /// The first one is 0, and stays.
     granules: [AtomicU32; SLOTS + 1],
 }
@@ -41,6 +48,7 @@ impl Cache {
             top: AtomicU32::new(0),
             count: AtomicU32::new(0),
             room: AtomicU32::new(0),
+            word: AtomicU32::new(0),
             granules: [const { AtomicU32::new(0) }; SLOTS + 1],
         }
     }
@@ -176,7 +184,8 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
     let array = arrays::array(number);
     let room = room_in_cache(array);
     let mut first = None;
-    let taken = array.store.take(1 + room / 2, |block| {
+    let start = shard.map_or(0, |shard| shard.cache(number).word.load(Relaxed));
+    let (taken, last) = array.store.take(1 + room / 2, start, |block| {
         let granule = array.first + block * array.pitch;
         if first.is_none() {
             first = Some(granule);
@@ -189,14 +198,25 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
     }
     if let Some(shard) = shard {
         shard.cache(number).set_room(room);
+        shard.cache(number).word.store(last, Relaxed);
     }
     first
 }
 
+/// A thread begins to search at a place of its own.
+pub fn spread(shard: &Shard, index: usize) {
+    for (number, array) in arrays::all() {
+        let words = array.store.word_count() as usize;
+        let start = words * (index % THREADS_APART) / THREADS_APART;
+        shard.cache(number).word.store(start as u32, Relaxed);
+    }
+}
+
 /// How many blocks of an array one thread may keep.
 fn room_in_cache(array: &Array) -> u32 {
+    let reserve = RESERVE.min(RESERVE_BYTES / array.block_size() as u32);
     let threads = threads::active();
-    let part = array.blocks / PART / threads;
+    let part = (array.blocks / PART + reserve) / threads;
     // Alone, a thread takes nothing from others: it may always keep one.
     let least = u32::from(threads == 1);
     part.clamp(least, SLOTS as u32)
@@ -251,7 +271,7 @@ fn give_all(number: usize, granules: impl Iterator<Item = u32>) {
     let mut word = 0;
     let mut bits = 0;
     for granule in granules {
-        let block = (granule - array.first) / array.pitch;
+        let block = array.block_number(granule);
         if block / 64 != word {
             give_bits(array, word, bits);
             (word, bits) = (block / 64, 0);

@@ -5,7 +5,7 @@
 
 use core::ptr;
 use core::sync::atomic::{
-    AtomicI64, AtomicU32, AtomicU64,
+    AtomicI64, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
@@ -15,8 +15,6 @@ const FURTHER_WORDS: u32 = 8;
 pub struct Store {
     words: *const AtomicU64,
     word_count: u32,
-    /// Where the search begins; no promise.
-    hint: AtomicU32,
     /// Free blocks, but for those that somebody takes or gives at this moment.
     free: AtomicI64,
 }
@@ -26,7 +24,6 @@ impl Store {
         Store {
             words: ptr::null(),
             word_count: 0,
-            hint: AtomicU32::new(0),
             free: AtomicI64::new(0),
         }
     }
@@ -39,7 +36,6 @@ impl Store {
         let store = Store {
             words,
             word_count: blocks.div_ceil(64),
-            hint: AtomicU32::new(0),
             free: AtomicI64::new(i64::from(blocks)),
         };
         for number in 0..store.word_count {
@@ -63,46 +59,42 @@ impl Store {
         unsafe { &*self.words.add(number as usize) }
     }
 
-    /// Takes up to `most` blocks; `found` is told each one's number in the array.
-    pub fn take(&self, most: u32, mut found: impl FnMut(u32)) -> u32 {
+    pub fn word_count(&self) -> u32 {
+        self.word_count
+    }
+
+    /// Takes up to `most` blocks, from the word `start` on; `found` is told each one's number in the
+    /// array. How many, and in which word the last ones were.
+    pub fn take(&self, most: u32, start: u32, mut found: impl FnMut(u32)) -> (u32, u32) {
+        let (mut taken, mut last) = (0, start);
         if self.free() <= 0 || most == 0 {
-            return 0;
+            return (taken, last);
         }
-        let hint = self.hint.load(Relaxed);
-        let mut taken = 0;
-        let mut end = self.word_count;
-        let mut number = hint;
-        let mut is_second = hint == 0;
-        while taken < most {
-            if number >= end {
-                // What was given back before the hint is found in a second go.
-                if is_second || taken > 0 {
-                    break;
-                }
-                (number, end, is_second) = (0, hint, true);
-                continue;
+        let mut left = self.word_count;
+        let mut number = start;
+        while taken < most && left > 0 {
+            if number >= self.word_count {
+                number = 0;
             }
             let bits = take_bits(self.word(number), most - taken);
             if bits != 0 {
                 if taken == 0 {
-                    self.hint.store(number, Relaxed);
-                    end = end.min(number + FURTHER_WORDS);
+                    left = left.min(FURTHER_WORDS);
                 }
                 taken += bits.count_ones();
+                last = number;
                 each_bit(bits, |bit| found(number * 64 + bit));
             }
             number += 1;
+            left -= 1;
         }
         self.free.fetch_sub(i64::from(taken), Relaxed);
-        taken
+        (taken, last)
     }
 
     /// Gives blocks of one word back; the bits of those that were there already.
     pub fn give(&self, word: u32, bits: u64) -> u64 {
         let before = self.word(word).fetch_or(bits, AcqRel);
-        if word < self.hint.load(Relaxed) {
-            self.hint.store(word, Relaxed);
-        }
         let new = bits & !before;
         self.free.fetch_add(i64::from(new.count_ones()), Relaxed);
         bits & before
@@ -113,16 +105,20 @@ impl Store {
 fn take_bits(word: &AtomicU64, most: u32) -> u64 {
     let mut before = word.load(Relaxed);
     while before != 0 {
-        let mut rest = before;
-        for _ in 0..most {
-            rest &= rest.wrapping_sub(1);
-        }
+        let rest = without_lowest(before, most);
         match word.compare_exchange_weak(before, rest, Acquire, Relaxed) {
             Ok(_) => return before & !rest,
             Err(now) => before = now,
         }
     }
     0
+}
+
+fn without_lowest(bits: u64, most: u32) -> u64 {
+    if bits.count_ones() <= most {
+        return 0;
+    }
+    (0..most).fold(bits, |rest, _| rest & (rest - 1))
 }
 
 pub fn each_bit(mut bits: u64, mut act: impl FnMut(u32)) {

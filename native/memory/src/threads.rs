@@ -180,6 +180,7 @@ fn begin() -> Option<&'static Shard> {
     let shard = &SHARDS_OF_THREADS[index];
     USED.fetch_max(index as u32 + 1, SeqCst);
     shard.get_counters();
+    cache::spread(shard, index);
     ACTIVE.fetch_add(1, Relaxed);
     set_local(ptr::from_ref(shard).expose_provenance());
     watch_this_end(shard);

@@ -28,6 +28,13 @@ pub struct Control {
     found_late: u64,
 }
 
+/// A key, what was counted for it, and for callers in which object the instruction lies.
+pub struct Tallied {
+    pub key: Vec<u8>,
+    pub sums: [u64; 3],
+    pub object: u32,
+}
+
 type Result<T> = std::result::Result<T, Failure>;
 
 fn refused(doing: &str, error: &libbpf_rs::Error) -> Failure {
@@ -122,7 +129,9 @@ impl Control {
     /// A use of a file that happened before the watch; what is known already is left as it is.
     pub fn put_file(&mut self, slot: u32, nr: u16, role: u8, flags: u32, path: &[u8]) -> Result<()> {
         let Some((name, key)) = layout::file_key(slot, nr, role, flags, path) else { return Ok(()) };
-        let put = self.map_mut(name).update(&key, &1u64.to_ne_bytes(), MapFlags::NO_EXIST);
+        let mut tallied = [0; layout::TALLIED_SIZE]; // its place: none
+        tallied[..8].copy_from_slice(&1u64.to_ne_bytes());
+        let put = self.map_mut(name).update(&key, &tallied, MapFlags::NO_EXIST);
         allow(put, &[ErrorKind::AlreadyExists]).map_err(|error| map_failed(name, error))
     }
 
@@ -173,10 +182,23 @@ impl Control {
         Ok(value.map_err(|error| map_failed(name, error))?.unwrap_or_default())
     }
 
-    /// A counter of calls.
-    pub fn count(&self, index: u32) -> Result<u64> {
-        let bytes = self.at("counts", index)?;
-        Ok(if bytes.is_empty() { 0 } else { layout::u64_at(&bytes, 0) })
+    /// All keys of a hash map that are counted, with what was counted on all processors.
+    pub fn tallied(&self, name: &str) -> Result<Vec<Tallied>> {
+        let tallies = self.map("tallies");
+        let entries = self.entries(name)?.into_iter();
+        entries
+            .map(|(key, value)| {
+                let mut sums = layout::words_at(&value);
+                if let Some(index) = layout::u32_at(&value, layout::PLACE).checked_sub(1) {
+                    let found = tallies.lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY);
+                    for tally in found.map_err(|error| map_failed("tallies", error))?.unwrap_or_default() {
+                        let words = layout::words_at(&tally);
+                        sums.iter_mut().zip(words).for_each(|(sum, word)| *sum += word);
+                    }
+                }
+                Ok(Tallied { key, sums, object: layout::u32_at(&value, layout::OBJECT) })
+            })
+            .collect()
     }
 
     pub fn totals(&self) -> Result<Totals> {

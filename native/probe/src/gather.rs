@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::rule_of;
-use crate::control::Control;
+use crate::control::{Control, Tallied};
 use crate::failure::Failure;
 use crate::layout::{FACT_CAPABILITY, FileKey, NO_OBJECT, ROLE_PROGRAM, ROLES, STAGE_EXEC, Totals};
 use crate::layout::{u16_at, u32_at, u64_at};
@@ -82,18 +82,20 @@ impl Slots {
 }
 
 fn read_callers(control: &Control) -> Result<Vec<Caller>> {
-    let caller = |(key, value): &(Vec<u8>, Vec<u8>)| {
-        let count = control.count(u32_at(value, 0))?;
-        Ok(Caller { slot: u32_at(key, 8), nr: u32_at(key, 12), object: u32_at(value, 4), count })
+    let caller = |Tallied { key, sums: [count, ..], object }: Tallied| Caller {
+        slot: u32_at(&key, 8),
+        nr: u32_at(&key, 12),
+        object,
+        count,
     };
-    control.entries("callers")?.iter().map(caller).collect()
+    Ok(control.tallied("callers")?.into_iter().map(caller).collect())
 }
 
 fn read_files(control: &Control) -> Result<Vec<(FileKey, u64)>> {
     let mut files = Vec::new();
     for map in ["short_files", "medium_files", "long_files"] {
-        let entries = control.entries(map)?;
-        files.extend(entries.iter().map(|(key, count)| (FileKey::parse(key), u64_at(count, 0))));
+        let entries = control.tallied(map)?;
+        files.extend(entries.iter().map(|Tallied { key, sums, .. }| (FileKey::parse(key), sums[0])));
     }
     Ok(files)
 }
@@ -105,11 +107,11 @@ fn collect_calls(control: &Control, slots: &Slots, callers: &[Caller]) -> Result
         let fresh = Call { program, drill, nr: caller.nr, count: 0, errors: BTreeMap::new() };
         calls.entry(((program, drill), caller.nr)).or_insert(fresh).count += caller.count;
     }
-    for (key, count) in control.entries("errors")? {
+    for Tallied { key, sums: [count, ..], .. } in control.tallied("errors")? {
         let (slot, nr, errno) = (u32_at(&key, 0), u16_at(&key, 4), u16_at(&key, 6));
         let call = slots.place(slot).and_then(|place| calls.get_mut(&(place, nr.into())));
         if let Some(call) = call {
-            *call.errors.entry(errno).or_default() += u64_at(&count, 0);
+            *call.errors.entry(errno).or_default() += count;
         }
     }
     Ok(calls.into_values().collect())
@@ -131,7 +133,7 @@ fn collect_stages(control: &Control, slots: &Slots, callers: &[Caller]) -> Resul
 
 fn collect_facts(control: &Control, slots: &Slots) -> Result<Vec<Fact>> {
     let mut facts: BTreeMap<(Place, u32, Vec<u64>), Fact> = BTreeMap::new();
-    for (key, value) in control.entries("facts")? {
+    for Tallied { key, sums: [count, failed, _], .. } in control.tallied("facts")? {
         let (Some(place), nr) = (slots.place(u32_at(&key, 0)), u32_at(&key, 4)) else { continue };
         if nr >= FACT_CAPABILITY {
             continue; // no call's: see more.rs
@@ -140,8 +142,8 @@ fn collect_facts(control: &Control, slots: &Slots) -> Result<Vec<Fact>> {
         let (program, drill) = place;
         let fresh = Fact { program, drill, nr, args: args.clone(), count: 0, failed: 0 };
         let fact = facts.entry((place, nr, args)).or_insert(fresh);
-        fact.count += u64_at(&value, 0);
-        fact.failed += u64_at(&value, 8);
+        fact.count += count;
+        fact.failed += failed;
     }
     Ok(facts.into_values().collect())
 }

@@ -4,7 +4,11 @@ pub const CALLS: usize = 512;
 /// The head of a file key, before the path.
 const FILE_HEAD: usize = 16;
 /// `struct thread` of shared.h: what a watched thread starts with is all zeroes.
-pub const THREAD_SIZE: usize = 136 + 32 * 16;
+pub const THREAD_SIZE: usize = 136;
+/// `struct tallied` of shared.h: three sums, its place in `tallies` (from 1), the caller's object.
+pub const TALLIED_SIZE: usize = 32;
+pub const PLACE: usize = 24;
+pub const OBJECT: usize = 28;
 /// Where `struct thread` has `chosen`.
 pub const CHOSEN: usize = 20;
 /// `struct seeded` of seed.h: process, program, slot.
@@ -45,6 +49,11 @@ pub fn u32_at(bytes: &[u8], offset: usize) -> u32 {
 
 pub fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
+}
+
+/// The three sums of a tally.
+pub fn words_at(bytes: &[u8]) -> [u64; 3] {
+    [0, 8, 16].map(|offset| u64_at(bytes, offset))
 }
 
 /// `struct file_key`, its path absolute.

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::control::Control;
+use crate::control::{Control, Tallied};
 use crate::gather::{Place, Result, Slots};
 use crate::layout::{self, FileKey, OBJECT_FILE, OBJECT_PIPE, OBJECT_SOCKET, u16_at, u32_at, u64_at};
 use crate::recording::{Capability, Identity, Interface, Listener, Start, Traffic};
@@ -47,14 +47,12 @@ fn socket(family: u32, kind: u64) -> Named {
 pub fn traffic(control: &Control, slots: &Slots, files: &[(FileKey, u64)]) -> Result<Vec<Traffic>> {
     let objects = read_objects(control, files)?;
     let mut rows: BTreeMap<(Place, u32, Named), [u64; 3]> = BTreeMap::new();
-    for (key, value) in control.entries("traffic")? {
+    for Tallied { key, sums: found, .. } in control.tallied("traffic")? {
         let (slot, nr) = (u32_at(&key, OBJECT_KEY), u32_at(&key, OBJECT_KEY + 4));
         let object: Option<Named> = objects.get(&key[..OBJECT_KEY]).cloned();
         let (Some(place), Some(object)) = (slots.place(slot), object) else { continue };
         let sums = rows.entry((place, nr, object)).or_default();
-        for (index, sum) in sums.iter_mut().enumerate() {
-            *sum += u64_at(&value, 8 * index);
-        }
+        sums.iter_mut().zip(found).for_each(|(sum, more)| *sum += more);
     }
     let row = |(key, sums): ((Place, u32, Named), [u64; 3])| {
         let (((program, drill), nr, (object, component)), [count, bytes, jumps]) = (key, sums);
@@ -98,11 +96,11 @@ type Facts = BTreeMap<(Place, [u64; 3]), [u64; 2]>;
 /// How often each stage of a program executed another one, as rows of calls.
 pub fn executions(control: &Control, slots: &Slots) -> Result<BTreeMap<(Place, u32, u32), u64>> {
     let mut rows = BTreeMap::new();
-    for (key, value) in control.entries("facts")? {
+    for Tallied { key, sums: [count, ..], .. } in control.tallied("facts")? {
         let (slot, number) = (u32_at(&key, 0), u32_at(&key, 4));
         let executed = number == layout::FACT_START && u64_at(&key, 16) == layout::STARTED_PROGRAM;
         if let Some(place) = slots.place(slot).filter(|_| executed) {
-            *rows.entry((place, slots.stage(slot), NR_EXECVE)).or_default() += u64_at(&value, 0);
+            *rows.entry((place, slots.stage(slot), NR_EXECVE)).or_default() += count;
         }
     }
     Ok(rows)
@@ -111,14 +109,14 @@ pub fn executions(control: &Control, slots: &Slots) -> Result<BTreeMap<(Place, u
 /// The facts with this number.
 fn facts(control: &Control, slots: &Slots, number: u32) -> Result<Facts> {
     let mut rows = Facts::new();
-    for (key, value) in control.entries("facts")? {
+    for Tallied { key, sums: [count, failed, _], .. } in control.tallied("facts")? {
         let Some(place) = slots.place(u32_at(&key, 0)).filter(|_| u32_at(&key, 4) == number) else {
             continue;
         };
         let arguments = [u64_at(&key, 8), u64_at(&key, 16), u64_at(&key, 24)];
         let sums = rows.entry((place, arguments)).or_default();
-        sums[0] += u64_at(&value, 0);
-        sums[1] += u64_at(&value, 8);
+        sums[0] += count;
+        sums[1] += failed;
     }
     Ok(rows)
 }

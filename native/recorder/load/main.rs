@@ -1,5 +1,6 @@
 //! onejob-malloc-load CASE PAIRS: what a pair of malloc and free costs in nanoseconds of processor
-//! time, in one of some patterns. `onejob bench malloc-cost` runs it with and without the recorder.
+//! time, in one of some patterns. `onejob bench malloc-cost` runs it with and without the recorder,
+//! `onejob bench malloc-speed` with one allocator or another.
 //!
 //! Apart from the pattern it does nothing: the blocks are not touched beyond their first byte.
 
@@ -8,12 +9,16 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::process::exit;
 use std::ptr::null_mut;
+use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Instant;
 
 const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
 const SMALL: usize = 64;
 /// Blocks alive at once, where there are many.
 const SET: usize = 1024;
+/// So many pairs are there for one fork.
+const PAIRS_PER_FORK: usize = 2048;
 const CASES: [(&str, Pattern, usize); 6] = [
     ("pair", pair, 1),
     ("lifo", lifo, 1),
@@ -23,6 +28,11 @@ const CASES: [(&str, Pattern, usize); 6] = [
     ("sizes-threads", sizes, 2),
 ];
 
+/// Those that measure themselves.
+const OWN_CASES: [(&str, Measure); 2] = [("remote", remote), ("fork", fork_and_allocate)];
+
+/// Nanoseconds with so many pairs.
+type Measure = fn(usize) -> f64;
 /// Makes and frees so many blocks.
 type Pattern = fn(&Allocator, usize);
 
@@ -36,6 +46,9 @@ unsafe extern "C" {
     fn malloc(size: usize) -> *mut c_void;
     fn free(block: *mut c_void);
     fn clock_gettime(clock: i32, time: *mut Time) -> i32;
+    fn fork() -> i32;
+    fn waitpid(child: i32, status: *mut i32, options: i32) -> i32;
+    fn _exit(status: i32) -> !;
 }
 
 /// By address, as the compiler may leave out a pair that it knows to be malloc and free.
@@ -117,6 +130,72 @@ fn replace(allocator: &Allocator, pairs: usize, mut next: impl FnMut(usize) -> (
     }
 }
 
+/// One thread makes the blocks, another one frees them: nanoseconds of both for a pair.
+fn remote(pairs: usize) -> f64 {
+    let allocator = Allocator::new();
+    // As many as can be under way at once, so that the most that are alive is no matter of chance.
+    let most: Vec<_> = (0..5 * SET).map(|_| allocator.make(SMALL)).collect();
+    most.into_iter().for_each(|block| allocator.free(block));
+    let (blocks, received) = sync_channel::<Vec<usize>>(2);
+    let (empties, returned) = sync_channel::<Vec<usize>>(4);
+    let freeing = thread::spawn(move || {
+        let allocator = Allocator::new();
+        let before = thread_time();
+        for mut set in received {
+            for address in set.drain(..) {
+                allocator.free(address as *mut c_void);
+            }
+            // The other thread may have ended.
+            let _ = empties.send(set);
+        }
+        thread_time() - before
+    });
+    let before = thread_time();
+    for turn in 0..pairs / SET {
+        let mut set = if turn < 3 {
+            Vec::with_capacity(SET)
+        } else {
+            returned.recv().unwrap_or_default()
+        };
+        set.extend((0..SET).map(|_| allocator.make(SMALL) as usize));
+        let _ = blocks.send(set);
+    }
+    drop(blocks);
+    let making = thread_time() - before;
+    (making + freeing.join().unwrap_or(f64::NAN)) / (pairs / SET * SET) as f64
+}
+
+/// A service with blocks of its own forks, and the child allocates: nanoseconds until it has ended.
+fn fork_and_allocate(pairs: usize) -> f64 {
+    let allocator = Allocator::new();
+    let blocks: Vec<_> = (0..SET).map(|i| allocator.make(16 + i)).collect();
+    let forks = pairs.div_ceil(PAIRS_PER_FORK);
+    let mut costs: Vec<f64> = (0..forks).map(|_| one_fork(&allocator)).collect();
+    costs.sort_by(f64::total_cmp);
+    for block in blocks {
+        allocator.free(block);
+    }
+    // The median: one that was interrupted says nothing.
+    costs[forks / 2]
+}
+
+fn one_fork(allocator: &Allocator) -> f64 {
+    let begin = Instant::now();
+    // SAFETY: fork(2), waitpid(2); this process has one thread.
+    unsafe {
+        let child = fork();
+        if child == 0 {
+            allocator.make(SMALL);
+            _exit(0);
+        }
+        let mut status = 0;
+        if child < 0 || waitpid(child, &mut status, 0) != child || status != 0 {
+            return f64::NAN;
+        }
+    }
+    begin.elapsed().as_nanos() as f64
+}
+
 /// Nanoseconds of this thread for one pair, once all that is used has been used before.
 fn measure(pattern: Pattern, pairs: usize) -> f64 {
     let allocator = Allocator::new();
@@ -139,6 +218,12 @@ fn thread_time() -> f64 {
 
 fn main() {
     let words: Vec<String> = args().collect();
+    if let [_, name, pairs] = &words[..]
+        && let Some((_, measure)) = OWN_CASES.iter().find(|case| case.0 == name)
+        && let Some(pairs) = pairs.parse().ok().filter(|&pairs| pairs >= SET)
+    {
+        return println!("{:.3}", measure(pairs));
+    }
     let chosen = |name: &str| CASES.iter().find(|case| case.0 == name);
     let known = match &words[..] {
         [_, name, pairs] => chosen(name).zip(pairs.parse::<usize>().ok()),
@@ -146,7 +231,8 @@ fn main() {
     };
     let Some((&(_, pattern, threads), pairs)) = known.filter(|known| known.1 >= SET) else {
         let names = CASES.map(|case| case.0).join("|");
-        eprintln!("usage: onejob-malloc-load {names} PAIRS (at least {SET})");
+        let own = OWN_CASES.map(|case| case.0).join("|");
+        eprintln!("usage: onejob-malloc-load {names}|{own} PAIRS (at least {SET})");
         exit(2);
     };
     if threads == 1 {

@@ -2,10 +2,12 @@
 
 from onejob.base.progress import Progress
 from onejob.bench.boot import measure_boot
+from onejob.bench.call_cost import measure_call_cost
 from onejob.bench.events_lost import measure_events_lost
 from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
 from onejob.bench.malloc_cost import measure_malloc_cost
+from onejob.bench.malloc_speed import measure_malloc_speed
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
@@ -19,9 +21,11 @@ BENCHMARKS = (
     Benchmark("million", measure_million),
     Benchmark("host-start", measure_host_start),
     Benchmark("events-lost", measure_events_lost),
+    Benchmark("call-cost", measure_call_cost),
     Benchmark("profile-cost", measure_profile_cost),
     Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),
+    Benchmark("malloc-speed", measure_malloc_speed),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("boot", measure_boot),
 )

@@ -55,7 +55,7 @@ def measure_malloc_cost(_subject: Subject, progress: Progress) -> tuple[Result, 
     found: defaultdict[Case, list[Pair]] = defaultdict(list)
     cases = all_cases()
     turns = [case for _ in range(ROUNDS) for case in cases]
-    with tempfile.TemporaryDirectory(prefix="onejob-") as folder, _pinned():
+    with tempfile.TemporaryDirectory(prefix="onejob-") as folder, pinned():
         recordings = Path(folder) / "recordings"
         make_folder(recordings)
         for number, case in enumerate(turns):
@@ -121,7 +121,7 @@ def _need_all_recorded(case: Case, recordings: Path, pairs: int) -> None:
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
+def pinned() -> Iterator[None]:
     """Keep this thread, and what it starts, on two processors: one for each thread."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[-2:])

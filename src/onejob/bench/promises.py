@@ -25,6 +25,9 @@ MEMORY_FLOOR = Promise("memory-floor", "guest memory that passes the rehearsal",
 PROBE_COST = Promise(
     "profile-cost", "CPU per request while calls are watched, of unwatched", 1.25, "x"
 )
+CALL_COST = Promise(
+    "call-cost", "time that watching adds to the calls of one web request", 1200, "ns"
+)
 RECORDER_COST = Promise(
     "profile-cost", "CPU per request while memory is watched, of unwatched", 1.25, "x"
 )
@@ -34,6 +37,13 @@ REDIS_COST = Promise(
 MALLOC_COST = Promise(
     "malloc-cost", "added to a pair of malloc and free by the recorder, worst case", 12, "ns"
 )
+MALLOC_SPEED_LIBC = Promise(
+    "malloc-speed", "malloc and free by the memory manager, of glibc's, worst pattern", 0.6, "x"
+)
+MALLOC_SPEED_BEST = Promise(
+    "malloc-speed", "malloc and free, of the best other allocator's, worst pattern", 1, "x"
+)
+FORK_SPEED = Promise("malloc-speed", "fork and first malloc in the child, of glibc's", 1, "x")
 EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load", 0, "")
 
 MILLION_CPU = Promise("million", "CPU to write and read a profile of a million facts", 5, "s")
@@ -41,5 +51,6 @@ MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300
 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
-    RECORDER_COST, REDIS_COST, MALLOC_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
+    FORK_SPEED, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip

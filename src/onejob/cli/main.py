@@ -4,10 +4,12 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from onejob import __version__
 from onejob.cli.show import err, print_error
@@ -18,8 +20,45 @@ VERBS = (
     "matrix", "files", "bench",
 )  # fmt: skip
 
+
+class _Verbs(MutableMapping[str, Any]):
+    """The verbs by name; one is imported when it is asked for, and with it all that it needs."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, Any] = dict.fromkeys(VERBS)
+
+    def __getitem__(self, verb: str) -> Any:
+        if self._commands[verb] is None:
+            module = importlib.import_module(f"onejob.cli.{verb}")
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(verb)(getattr(module, verb))
+            self._commands[verb] = typer.main.get_command(alone)
+        return self._commands[verb]
+
+    def __setitem__(self, verb: str, command: Any) -> None:
+        self._commands[verb] = command
+
+    def __delitem__(self, verb: str) -> None:
+        del self._commands[verb]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands)
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+
+class _Group(TyperGroup):
+    """The command line itself."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Verbs()
+
+
 app = typer.Typer(
     name="onejob",
+    cls=_Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -62,15 +101,6 @@ def _options(
     onejob rehearse nginx.onejob --on host
     onejob run nginx.onejob --on qemu --publish 8080:80
     """
-
-
-def _register() -> None:
-    for verb in VERBS:
-        module = importlib.import_module(f"onejob.cli.{verb}")
-        app.command(verb)(getattr(module, verb))
-
-
-_register()
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ semicolon stand for a character: for those that mean something here, and those t
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Le, Lt
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 from onejob.model.noun import Noun, make_unchecked
 
 MAX_WORDS = 16_384
+_SHORT = 64  # characters
 MAX_WORD_CHARACTERS = 1_000_000  # of all words together
 # What is another in nearly every row is no word.
 _OWN = {"path", "sha256", "target", "object"}
@@ -48,6 +50,7 @@ class Words:
     def __init__(self, known: Iterable[str] = ()) -> None:
         self.known = list(known)
         self._cells = {word: f"@{number}" for number, word in enumerate(self.known)}
+        self._words = {f"@{number}": word for number, word in enumerate(self.known)}
         self._room = MAX_WORD_CHARACTERS - sum(map(len, self.known))
 
     def encode(self, text: str) -> str:
@@ -58,13 +61,15 @@ class Words:
         if len(text) < 4 or len(text) > self._room or len(self.known) == MAX_WORDS:
             return escape(text)
         cell = self._cells[text] = f"@{len(self.known)}"
+        self._words[cell] = text
         self.known.append(text)
         self._room -= len(text)
         return cell
 
     def decode(self, cell: str) -> str:
         """The text of a cell."""
-        return self.known[int(cell[1:])] if cell[:1] == "@" else unescape(cell)
+        word = self._words.get(cell)
+        return unescape(cell) if word is None else word
 
     @property
     def pattern(self) -> str:
@@ -212,7 +217,8 @@ def _scalar_cell(name: str, annotation: Any, words: Words) -> _Cell:
     if base is int:
         return _Cell(str, int, _numbers_between(*limits(annotation)))
     if get_origin(base) is Literal:
-        return _Cell(str, str, f"(?:{'|'.join(map(re.escape, get_args(base)))})")
+        words_longest_first = sorted(map(re.escape, get_args(base)), key=len, reverse=True)
+        return _Cell(str, str, f"(?:{'|'.join(words_longest_first)})")
     if name in _OWN:
         return _Cell(escape, words.decode, words.pattern)
     return _Cell(words.encode, words.decode, words.pattern)
@@ -220,9 +226,14 @@ def _scalar_cell(name: str, annotation: Any, words: Words) -> _Cell:
 
 def _list_cell(member: _Cell) -> _Cell:
     encode_one, decode_one, pattern = member
+
+    def decode(cell: str) -> tuple[Any, ...]:
+        return tuple(map(decode_one, cell[:-1].split(",")))
+
+    decode_short = lru_cache(1024)(decode)  # the same few lists stand in most rows
     return _Cell(
         lambda values: "".join([encode_one(value) + "," for value in values]),
-        lambda cell: tuple(map(decode_one, cell[:-1].split(","))),
+        lambda cell: decode_short(cell) if len(cell) < _SHORT else decode(cell),
         f"(?:{pattern},)*+",
     )
 

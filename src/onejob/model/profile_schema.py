@@ -3,7 +3,8 @@
 What `profile_xml` reads and what this allows is the same, but for what such a schema cannot say:
 that a property stands once, and some must stand (RELAX NG does not interleave elements of one
 name); that an `idref` refers to an object further up; that `index` counts from 0 and `length` is
-the number of members; that a number fits its kind; the limits on size, depth and counts.
+the number of members; that a number fits its kind; what the lines of a table hold; the limits on
+size, depth and counts.
 """
 
 import types

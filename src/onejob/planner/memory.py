@@ -20,9 +20,11 @@ LARGEST_BLOCK = 256 * 1024  # larger ones come from the kernel, each in a mappin
 MOST_ARRAYS = 63
 MOST_BYTES = 32 << 30
 MOST_BLOCKS = 1 << 26
-# What one more array costs: a thread's cache of its free blocks (native/memory/src/cache.rs).
-ARRAY_BYTES = 256
+CACHE_BYTES = 512  # of each array, in every thread (native/memory/src/cache.rs)
 HEAD_ROOM_PERCENT = 25
+# Blocks that wait in the caches of threads (native/memory/src/cache.rs): few, and no large ones.
+RESERVE_BLOCKS = 8
+RESERVE_BYTES = 4096
 
 
 class Need(NamedTuple):
@@ -45,15 +47,16 @@ def plan_memory(profile: Profile) -> tuple[MemoryArray, ...]:
     """
     programs: defaultdict[str, list[ProgramAllocation]] = defaultdict(list)
     for row in profile.allocations:
-        if row.peak and row.block_size <= LARGEST_BLOCK:
-            programs[row.program].append(row)
+        programs[row.program].append(row)
     return tuple(
-        array for program in sorted(programs) for array in _arrays_of(program, programs[program])
+        array for program in sorted(programs) for array in plan_arrays(program, programs[program])
     )
 
 
-def _arrays_of(program: str, rows: Iterable[ProgramAllocation]) -> list[MemoryArray]:
-    needs = gather_needs((row.block_size, row.peak) for row in rows)
+def plan_arrays(program: str, rows: Iterable[ProgramAllocation]) -> list[MemoryArray]:
+    """The arrays of one program, by size, for the `rows` of its blocks."""
+    kept = [row for row in rows if row.peak and row.block_size <= LARGEST_BLOCK]
+    needs = gather_needs((row.block_size, row.peak) for row in kept)
     arrays = [_array(program, group) for group in choose_arrays(needs)]
     total = sum(array.block_size * array.blocks for array in arrays)
     if total > MOST_BYTES or any(array.blocks > MOST_BLOCKS for array in arrays):
@@ -67,13 +70,14 @@ def _arrays_of(program: str, rows: Iterable[ProgramAllocation]) -> list[MemoryAr
 def _array(program: str, group: Sequence[Need]) -> MemoryArray:
     size, peak = group[-1].size, sum(need.peak for need in group)
     smallest = group[0].size - GRANULE + 1
+    reserve = reserved_blocks(size)
     return MemoryArray(
         program=program,
         block_size=size,
         smallest=smallest,
-        blocks=with_head_room(peak),
-        reason=f"{peak} alive at once in the profile, plus {HEAD_ROOM_PERCENT} %; "
-        f"{wasted_bytes(group)} of their {peak * size} bytes are wasted",
+        blocks=with_head_room(peak) + reserve,
+        reason=f"{peak} alive at once in the profile, plus {HEAD_ROOM_PERCENT} % and {reserve} for "
+        f"caches; {wasted_bytes(group)} of their {peak * size} bytes are wasted",
     )
 
 
@@ -92,9 +96,19 @@ def wasted_bytes(group: Sequence[Need]) -> int:
     return sum(need.peak * group[-1].size - need.requested for need in group)
 
 
+def reserved_blocks(size: int) -> int:
+    """How many blocks of this size an array has for caches."""
+    return min(RESERVE_BLOCKS, RESERVE_BYTES // size)
+
+
+def array_bytes(size: int) -> int:
+    """What one more array of this block size costs by itself."""
+    return CACHE_BYTES + reserved_blocks(size) * size
+
+
 def cost_bytes(groups: Sequence[Sequence[Need]]) -> int:
     """What is wasted in all: in the blocks, and by arrays as such."""
-    return sum(map(wasted_bytes, groups)) + ARRAY_BYTES * len(groups)
+    return sum(wasted_bytes(group) + array_bytes(group[-1].size) for group in groups)
 
 
 def choose_arrays(needs: Sequence[Need], most: int = MOST_ARRAYS) -> list[Sequence[Need]]:
@@ -130,8 +144,8 @@ def _with_one_more(needs: Sequence[Need], least: list[int]) -> tuple[list[int], 
     """What the first 0, 1, ... needs cost with one array more than in `least`; where it begins.
 
     An array from need i up to need j costs size[j] * (peaks[j] - peaks[i]) - (bytes[j] - bytes[i])
-    and ARRAY_BYTES. So each i is a line over the size, and the least of them for sizes that only
-    grow is found by walking along their lower hull: linear time.
+    and what an array of that size costs. So each i is a line over the size, and the least of them
+    for sizes that only grow is found by walking along their lower hull: linear time.
     """
     peaks = list(accumulate((need.peak for need in needs), initial=0))
     requested = list(accumulate((need.requested for need in needs), initial=0))
@@ -143,7 +157,9 @@ def _with_one_more(needs: Sequence[Need], least: list[int]) -> tuple[list[int], 
         while len(hull) > 1 and hull[1].at(need.size) <= hull[0].at(need.size):
             hull.popleft()
         best = hull[0]
-        more.append(best.at(need.size) + need.size * peaks[end] - requested[end] + ARRAY_BYTES)
+        more.append(
+            best.at(need.size) + need.size * peaks[end] - requested[end] + array_bytes(need.size)
+        )
         begins.append(best.start)
     return more, begins
 

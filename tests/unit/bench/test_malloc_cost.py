@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from onejob.base.natives import native_path
-from onejob.bench.malloc_cost import PATTERNS, Case, Pair, all_cases, judge_added, measure_case
+from onejob.bench.malloc_cost import Case, Pair, all_cases, judge_added, measure_case
+from onejob.bench.malloc_speed import SPEED_PATTERNS
 from onejob.bench.promises import MALLOC_COST
 from onejob.model.errors import OnejobError
 from onejob.profiler.allocation_files import make_folder, read_allocations
@@ -62,7 +63,7 @@ def test_the_worst_median_is_what_counts() -> None:
 def test_the_program_knows_these_patterns_and_no_other() -> None:
     done = load("nothing", str(PAIRS))
     assert done.returncode == 2 and done.stdout == ""
-    assert f"onejob-malloc-load {'|'.join(PATTERNS)} PAIRS" in done.stderr
+    assert f"onejob-malloc-load {'|'.join(SPEED_PATTERNS)} PAIRS" in done.stderr
 
 
 @pytest.mark.parametrize("pairs", ["-1", "0", "1023", "many", ""])

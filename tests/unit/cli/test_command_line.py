@@ -72,6 +72,47 @@ def test_no_words_at_all_show_the_help() -> None:
     assert "Usage: " in done.stdout + done.stderr
 
 
+IMPORTED = """
+import sys
+from onejob.cli.main import app
+try:
+    app(sys.argv[1:])
+except SystemExit:
+    pass
+rooms = [name for name in sys.modules if name.startswith("onejob.")]
+print("\\n" + " ".join(sorted(rooms)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "room", "others"),
+    [
+        (["--version"], "onejob.cli.main", ("onejob.model.profile", "onejob.planner")),
+        (["merge", "--help"], "onejob.model.profile_merge", ("onejob.planner", "onejob.builder")),
+        (["plan", "--help"], "onejob.planner.plan", ("onejob.profiler", "onejob.builder")),
+        (["no-such"], "onejob.cli.main", ("onejob.cli.plan", "onejob.model.profile")),
+    ],
+)
+def test_only_the_verb_that_is_asked_for_is_imported(
+    words: list[str], room: str, others: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *words],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    imported = done.stdout.splitlines()[-1].split()
+    assert room in imported
+    assert not [name for name in imported if name.startswith(others)]
+    verbs = {name.removeprefix("onejob.cli.") for name in imported} & set(VERBS)
+    assert verbs == set(words) & set(VERBS)
+
+
+def test_a_verb_that_is_nearly_one_is_named() -> None:
+    done = inside("merg")
+    assert done.exit_code == 2
+    assert "No such command 'merg'" in done.stderr and "'merge'" in done.stderr
+
+
 # --- errors --------------------------------------------------------------------------------------
 
 

@@ -5,9 +5,11 @@ import typing
 from typing import Any
 
 import pytest
+from annotated_types import Ge, Le, Lt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
+from pydantic import WrapValidator
 
 import small_world
 from onejob.bench.million_run import million
@@ -25,7 +27,7 @@ from onejob.model.profile import (
     SystemCall,
     Use,
 )
-from onejob.model.profile_grammar import NEVER_TABLES, TABLE_ROWS
+from onejob.model.profile_grammar import CLASSES, NEVER_TABLES, TABLE_ROWS
 from onejob.model.profile_schema import schema_text
 from onejob.model.profile_table import table_parts
 from onejob.model.profile_xml import parse_profile, write_profile
@@ -256,3 +258,12 @@ def test_patterns_of_numbers_are_right(highest: int, number: int) -> None:
 def test_a_word_is_made_only_of_what_is_worth_it() -> None:
     made = [SystemCall(call_name=name) for name in ("a", "b" * 10, "b" * 10, "c" * 2_000_000)]
     assert pack(SystemCall, made).layout.words.known == ["b" * 10]
+
+
+def test_nouns_of_a_profile_have_no_checks_that_a_line_would_not_make() -> None:
+    """A cell is checked by its field's type alone, and made into a noun without pydantic."""
+    for noun in CLASSES.values():
+        decorators = noun.__pydantic_decorators__
+        assert not decorators.field_validators and not decorators.model_validators, noun
+        for name, field in noun.model_fields.items():
+            assert {type(part) for part in field.metadata} <= {Ge, Le, Lt, WrapValidator}, name

@@ -12,10 +12,10 @@ from onejob.model.errors import InputError
 from onejob.model.plan import MemoryArray
 from onejob.model.profile import ProgramAllocation
 from onejob.planner.memory import (
-    ARRAY_BYTES,
     LARGEST_BLOCK,
     MOST_ARRAYS,
     Need,
+    array_bytes,
     choose_arrays,
     cost_bytes,
     gather_needs,
@@ -75,17 +75,17 @@ def test_every_planned_block_has_its_array_and_arrays_do_not_overlap(
 
 
 @pytest.mark.parametrize(("peak", "blocks"), [(1, 2), (4, 5), (5, 7), (23, 29), (100, 125)])
-def test_arrays_have_head_room(peak: int, blocks: int) -> None:
-    (array,) = arrays((64, peak))
-    assert (array.block_size, array.smallest, array.blocks) == (64, 49, blocks)
+def test_arrays_have_head_room_and_some_blocks_for_caches(peak: int, blocks: int) -> None:
+    for size, for_caches in ((64, 8), (512, 8), (528, 7), (4096, 1), (4112, 0)):
+        (array,) = arrays((size, peak))
+        assert (array.block_size, array.smallest) == (size, size - 15)
+        assert array.blocks == blocks + for_caches
 
 
 def test_sizes_that_dominate_get_arrays_of_their_own() -> None:
-    few, many = ARRAY_BYTES // 16, ARRAY_BYTES // 16 + 1
-    assert [(a.smallest, a.block_size, a.blocks) for a in arrays((32, few), (48, 100))] == [
-        (17, 48, 145)
-    ]
-    assert [(a.smallest, a.block_size) for a in arrays((32, many), (48, 100))] == [
+    few = array_bytes(32) // 16
+    assert [(a.smallest, a.block_size) for a in arrays((32, few), (48, 100))] == [(17, 48)]
+    assert [(a.smallest, a.block_size) for a in arrays((32, few + 1), (48, 100))] == [
         (17, 32),
         (33, 48),
     ]
@@ -95,7 +95,8 @@ def test_the_reason_says_what_is_wasted() -> None:
     (array,) = arrays((30, 3), (48, 2))
     # 5 blocks of 48 bytes for 3 requests of 30 and 2 of 48.
     assert array.reason == (
-        "5 alive at once in the profile, plus 25 %; 54 of their 240 bytes are wasted"
+        "5 alive at once in the profile, plus 25 % and 8 for caches; "
+        "54 of their 240 bytes are wasted"
     )
 
 
@@ -112,7 +113,7 @@ def test_large_blocks_and_those_that_never_lived_have_no_array() -> None:
 
 
 def test_more_sizes_than_arrays_share_them() -> None:
-    peaks = [(16 * number, 100) for number in range(1, 300)]
+    peaks = [(16 * number, 400) for number in range(1, 300)]
     assert len(arrays(*peaks)) == MOST_ARRAYS
 
 
@@ -122,7 +123,7 @@ def test_arrays_of_programs_stand_apart() -> None:
         for program, peak in (("/b", 4), ("/a", 8))
     )
     planned = plan_memory(small_world.profile(allocations=rows))
-    assert [(array.program, array.blocks) for array in planned] == [("/a", 10), ("/b", 5)]
+    assert [(array.program, array.blocks) for array in planned] == [("/a", 18), ("/b", 13)]
 
 
 def test_more_memory_than_can_be_laid_out_is_refused() -> None:

@@ -38,7 +38,6 @@ static __always_inline void refresh_slot(struct thread *thread)
 		return;
 	thread->drill = now;
 	thread->slot = find_slot(thread->program, now, thread->stage);
-	__builtin_memset(thread->cache, 0, sizeof(thread->cache));
 }
 
 // Whether this call waits: for a connection, a request, a signal or the end of a child.
@@ -55,8 +54,10 @@ static __always_inline bool is_wait(struct rule *rule, struct pt_regs *regs)
 static __always_inline void settle(struct task_struct *task, struct thread *thread,
 				   struct rule *rule, struct pt_regs *regs)
 {
-	struct thread *leader = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
+	struct thread *leader = thread;
 
+	if (task->pid != task->tgid)
+		leader = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
 	if (!leader || !leader->listens)
 		return;
 	if (!leader->settled && !is_wait(rule, regs))
@@ -74,78 +75,93 @@ static long object_of_vma(struct task_struct *task, struct vm_area_struct *vma, 
 	return 0;
 }
 
-// The counter of a call made by the instruction at `address`, made at first use. Which program or
-// library that lies in is found then; where the kernel cannot tell now, it is asked again.
-__noinline int find_counter(struct thread *thread, __u64 address, __u32 nr)
+// Counts a call whose caller is not the last one. Which program or library the instruction lies in
+// is found then; where the kernel cannot tell now, it is asked again.
+__noinline int count_caller(struct thread *thread, __u64 address, __u32 nr)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct caller_key key = { .address = address, .nr = nr };
-	struct caller fresh = { .object = NO_OBJECT }, *known;
-	struct totals *totals = get_totals();
+	struct tally one = { .count = 1 };
+	struct memo *memo = get_memo();
+	struct tallied *known;
+	long failed = 0;
 
-	if (!thread || !totals)
-		return -1;
+	if (!thread || !memo || nr >= CALLS)
+		return 0;
 	key.slot = thread->slot;
-	if (key.slot == NO_SLOT)
-		return -1;
-	known = bpf_map_lookup_elem(&callers, &key);
+	if (memo->calls[nr][1].address == address && memo->calls[nr][1].slot == key.slot &&
+	    memo->calls[nr][1].place) {
+		add_here(memo->calls[nr][1].place, one);
+		return 0;
+	}
+	known = key.slot == NO_SLOT ? NULL : find_tallied(&callers, &key);
 	if (!known) {
-		fresh.index = __sync_fetch_and_add(&totals->next_counter, 1);
-		if (fresh.index >= COUNTERS)
-			return -1;
-		bpf_map_update_elem(&callers, &key, &fresh, BPF_NOEXIST);
-		known = bpf_map_lookup_elem(&callers, &key); // another processor may have been first
-		if (!known)
-			return -1;
+		LOSE(events);
+		return 0;
 	}
 	if (address && known->object == NO_OBJECT) {
 		__u32 object = NO_OBJECT;
 
-		bpf_find_vma(task, address, object_of_vma, &object, 0);
+		failed = bpf_find_vma(task, address, object_of_vma, &object, 0);
 		known->object = object;
 	}
-	return known->index;
+	add_found(known, one);
+	if (!known->place || failed == -EBUSY)
+		return 0;
+	memo->calls[nr][1] = memo->calls[nr][0];
+	memo->calls[nr][0].address = address;
+	memo->calls[nr][0].slot = key.slot;
+	memo->calls[nr][0].place = known->place;
+	return 0;
 }
 
 static __always_inline void count_call(struct thread *thread, __u64 address, __u32 nr)
 {
-	__u64 key = address ^ (__u64)(nr + 1) << 48;
-	struct cached *cached = &thread->cache[(address >> 2 ^ nr) & (CACHED - 1)];
-	__u32 index = cached->index;
-	__u64 *count;
+	struct memo *memo = get_memo();
 
-	if (cached->key != key) {
-		index = find_counter(thread, address, nr);
-		cached->key = key;
-		cached->index = index;
-	}
-	count = bpf_map_lookup_elem(&counts, &index);
-	if (count)
-		__sync_fetch_and_add(count, 1);
+	if (!memo || nr >= CALLS)
+		return;
+	if (memo->calls[nr][0].address == address && memo->calls[nr][0].slot == thread->slot &&
+	    memo->calls[nr][0].place)
+		add_here(memo->calls[nr][0].place, (struct tally){ .count = 1 });
 	else
-		LOSE(events);
+		count_caller(thread, address, nr);
 }
 
 __noinline int note_fact(struct thread *thread, struct fact_key *key, bool seen, bool failed)
 {
-	struct fact first = {}, *fact;
+	struct tally add = { .count = seen, .second = failed };
+	struct memo *memo = get_memo();
+	struct tallied *found;
+	__u32 at;
 
-	if (!thread || !key)
+	if (!thread || !key || !memo)
 		return 0;
 	key->slot = thread->slot;
-	fact = bpf_map_lookup_elem(&facts, key);
-	if (!fact) {
-		bpf_map_update_elem(&facts, key, &first, BPF_NOEXIST);
-		fact = bpf_map_lookup_elem(&facts, key);
+	at = (key->nr ^ key->args[0] ^ key->args[1] << 2 ^ key->args[2] << 4) & 63;
+	if (memo->facts[at].place && !differ(&memo->facts[at].key, key, sizeof(*key))) {
+		add_here(memo->facts[at].place, add);
+		return 0;
 	}
-	if (!fact) {
+	found = find_tallied(&facts, key);
+	if (!found) {
 		LOSE(facts);
 		return 0;
 	}
-	if (seen)
-		__sync_fetch_and_add(&fact->count, 1);
-	if (failed)
-		__sync_fetch_and_add(&fact->failed, 1);
+	add_found(found, add);
+	memo->facts[at].key = *key;
+	memo->facts[at].place = found->place;
+	return 0;
+}
+
+// Where another program of ours may be at work on the same processor.
+__noinline int note_fact_apart(struct thread *thread, struct fact_key *key, bool failed)
+{
+	if (!thread || !key)
+		return 0;
+	key->slot = thread->slot;
+	if (!count_shared(&facts, key, (struct tally){ .count = 1, .second = failed }))
+		LOSE(facts);
 	return 0;
 }
 
@@ -165,11 +181,26 @@ __noinline int note_facts(struct thread *thread, __u32 nr, struct rule *rule, bo
 __noinline int note_error(struct thread *thread, __u32 nr, __u32 error)
 {
 	struct error_key key = { .nr = nr, .error = error };
+	struct tally one = { .count = 1 };
+	struct memo *memo = get_memo();
+	struct tallied *found;
+	__u32 at;
 
-	if (!thread)
+	if (!thread || !memo)
 		return 0;
 	key.slot = thread->slot;
-	if (!count_in(&errors, &key))
+	at = (nr ^ error) & 63;
+	if (memo->errors[at].place && !differ(&memo->errors[at].key, &key, sizeof(key))) {
+		add_here(memo->errors[at].place, one);
+		return 0;
+	}
+	found = find_tallied(&errors, &key);
+	if (!found) {
 		LOSE(errors);
+		return 0;
+	}
+	add_found(found, one);
+	memo->errors[at].key = key;
+	memo->errors[at].place = found->place;
 	return 0;
 }

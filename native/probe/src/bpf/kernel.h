@@ -14,6 +14,7 @@
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define EBUSY 16
 #define EEXIST 17
 #define EFAULT 14
 #define EBADF 9

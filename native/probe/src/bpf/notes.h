@@ -21,7 +21,7 @@ __noinline int note_open(struct thread *thread, __u32 nr, struct rule *rule, lon
 {
 	__u32 error = result < 0 ? -result : 0;
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct scratch *scratch;
+	struct short_file opened = { .key = { .nr = nr, .role = ROLE_PATH, .error = error } };
 	__u32 flags = 0;
 
 	if (!thread || !rule)
@@ -32,17 +32,16 @@ __noinline int note_open(struct thread *thread, __u32 nr, struct rule *rule, lon
 		flags = thread->args[rule->flags & 7];
 	else
 		flags = O_CREAT | 01 | 01000; // creat(2): O_CREAT, O_WRONLY, O_TRUNC
-	scratch = start_key(thread, nr, ROLE_PATH, flags, error);
-	if (!scratch)
-		return 0;
+	opened.key.slot = thread->slot;
+	opened.key.flags = flags;
 	if (!error) {
 		struct file *file = file_of(task, result);
 
 		forget_position(file);
 		if (flags & O_CREAT)
-			scratch->key.created = !!(READ(file, f_mode) & FMODE_CREATED);
+			opened.key.created = !!(READ(file, f_mode) & FMODE_CREATED);
 	}
-	return store_argument(thread, thread->args[rule->path & 7],
+	return store_argument(thread, &opened, thread->args[rule->path & 7],
 			      rule->dirfd < 0 ? (__u32)AT_FDCWD
 					      : (__u32)thread->args[rule->dirfd & 7]);
 }
@@ -50,22 +49,23 @@ __noinline int note_open(struct thread *thread, __u32 nr, struct rule *rule, lon
 __noinline int note_path(struct thread *thread, __u32 nr, struct rule *rule, __u32 error,
 				bool second)
 {
-	__s8 path, dirfd, role;
+	struct short_file used = { .key = { .nr = nr, .error = error } };
+	__s8 path, dirfd;
 	__u64 how;
 
 	if (!thread || !rule)
 		return 0;
 	path = second ? rule->path2 : rule->path;
 	dirfd = second ? rule->dirfd2 : rule->dirfd;
-	role = second ? rule->role2 : rule->role;
 	if (path < 0)
 		return 0;
-	if (!start_key(thread, nr, role, rule->flags < 0 ? 0 : thread->args[rule->flags & 7], error))
-		return 0;
+	used.key.slot = thread->slot;
+	used.key.role = second ? rule->role2 : rule->role;
+	used.key.flags = rule->flags < 0 ? 0 : thread->args[rule->flags & 7];
 	how = dirfd < 0 ? (__u32)AT_FDCWD : (__u32)thread->args[dirfd & 7];
 	if (rule->special == SPECIAL_CHDIR)
 		how |= 1ULL << 32;
-	return store_argument(thread, thread->args[path & 7], how);
+	return store_argument(thread, &used, thread->args[path & 7], how);
 }
 
 __noinline int note_map(struct thread *thread, __u32 nr, __u32 error)

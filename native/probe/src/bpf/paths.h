@@ -1,9 +1,14 @@
 // Paths: read from user space or walked from the kernel's dentries, and counted by how they were used.
 #pragma once
 
-#include "shared.h"
+#include "tallies.h"
 
 #define MAX_DEPTH 512
+
+struct short_file {
+	struct file_key key;
+	char path[SHORT_PATH];
+};
 
 struct scratch {
 	struct file_key key;
@@ -30,13 +35,51 @@ static __always_inline struct scratch *start_key(struct thread *thread, __u32 nr
 
 	if (!scratch)
 		return NULL;
-	__builtin_memset(scratch, 0, 128);
+	__builtin_memset(scratch, 0, SHORT_KEY);
 	scratch->key.slot = thread->slot;
 	scratch->key.nr = nr;
 	scratch->key.role = role;
 	scratch->key.flags = flags;
 	scratch->key.error = error;
 	return scratch;
+}
+
+// A key of the short form, of SHORT_KEY bytes: most paths are, and most are used again and again.
+static __always_inline bool store_short(const void *key)
+{
+	struct tally one = { .count = 1 };
+	const __u64 *words = key;
+	struct memo *memo = get_memo();
+	struct tallied *found;
+	__u64 mixed = 0;
+	__u32 at;
+
+	if (!memo)
+		return false;
+#pragma unroll
+	for (__u32 i = 0; i < SHORT_WORDS; i++)
+		mixed ^= words[i] << i;
+	at = mixed * 0x9e3779b97f4a7c15 >> 58; // multiplicative hashing: the upper 6 bits are the best
+	if (memo->files[at].place && !differ(memo->files[at].key, key, SHORT_KEY)) {
+		add_here(memo->files[at].place, one);
+		return true;
+	}
+	found = find_tallied(&short_files, key);
+	if (!found)
+		return false;
+	add_found(found, one);
+	__builtin_memcpy(memo->files[at].key, key, SHORT_KEY);
+	memo->files[at].place = found->place;
+	return true;
+}
+
+static __always_inline bool store_longer(void *map, struct scratch *scratch)
+{
+	struct tallied *found = find_tallied(map, scratch);
+
+	if (found)
+		add_found(found, (struct tally){ .count = 1 });
+	return found;
 }
 
 // Counts the key whose path takes `length` bytes. Three sizes of map, because hashing costs by size.
@@ -48,13 +91,13 @@ __noinline int store(__u32 length)
 	if (!scratch)
 		return 0;
 	if (length <= SHORT_PATH) {
-		kept = count_in(&short_files, scratch);
+		kept = store_short(scratch);
 	} else if (length <= MEDIUM_PATH) {
 		bpf_probe_read_kernel(scratch->path + length, MEDIUM_PATH, zeroes);
-		kept = count_in(&medium_files, scratch);
+		kept = store_longer(&medium_files, scratch);
 	} else if (length <= LONG_PATH) {
 		bpf_probe_read_kernel(scratch->path + length, LONG_PATH, zeroes);
-		kept = count_in(&long_files, scratch);
+		kept = store_longer(&long_files, scratch);
 	} else {
 		LOSE(truncated);
 		return 0;
@@ -179,23 +222,45 @@ static __always_inline void store_from(struct task_struct *task, struct thread *
 		LOSE(unreadable);
 }
 
-// A path argument, read when the call returns: the kernel has faulted its page in by then.
-__noinline int store_argument(struct thread *thread, __u64 address, __u64 how)
+// A path that is not absolute, or too long for the short form that `file` has it in.
+__noinline int store_other(struct thread *thread, struct short_file *file, __u64 address, __u64 how)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct scratch *scratch = get_scratch();
 	long size;
 
-	if (!scratch || !thread || !address) // NULL: utimensat and friends mean the descriptor
+	if (!scratch || !thread || !file)
 		return 0;
+	__builtin_memcpy(scratch, file, SHORT_KEY);
 	size = bpf_probe_read_user_str(scratch->path, PATH_MAX, (void *)address);
+	if (size < 0)
+		LOSE(unreadable);
+	else
+		store_from(task, thread, scratch, size, (int)how, how >> 32);
+	return 0;
+}
+
+// A path argument, read when the call returns: the kernel has faulted its page in by then. `file`
+// is its key, still without a path.
+__noinline int store_argument(struct thread *thread, struct short_file *file, __u64 address,
+			      __u64 how)
+{
+	long size;
+
+	if (!thread || !file || !address) // NULL: utimensat and friends mean the descriptor
+		return 0;
+	size = bpf_probe_read_user_str(file->path, SHORT_PATH, (void *)address);
 	if (size < 0) {
-		if (scratch->key.error != EFAULT)
+		if (file->key.error != EFAULT)
 			LOSE(unreadable);
 		return 0;
 	}
-	if (size > 1) // an empty one means the descriptor, whose path is known since it was opened
-		store_from(task, thread, scratch, size, (int)how, how >> 32);
+	if (size <= 1) // an empty one means the descriptor, whose path is known since it was opened
+		return 0;
+	if (file->path[0] != '/' || size == SHORT_PATH)
+		return store_other(thread, file, address, how);
+	if (!store_short(file))
+		LOSE(files);
 	return 0;
 }
 

@@ -10,7 +10,7 @@ static __noinline int note_identity(struct task_struct *task, struct thread *thr
 	key.args[0] = BPF_CORE_READ(task, cred, euid.val);
 	key.args[1] = BPF_CORE_READ(task, cred, egid.val);
 	key.args[2] = BPF_CORE_READ(task, atomic_flags) >> PFA_NO_NEW_PRIVS_BIT & 1;
-	return note_fact(thread, &key, true, false);
+	return note_fact_apart(thread, &key, false); // iterators note it, too
 }
 
 static __noinline int note_start(struct thread *thread, __u32 child, __u32 how)
@@ -24,5 +24,5 @@ static __noinline int note_capability(struct thread *thread, __u32 capability, b
 {
 	struct fact_key key = { .nr = FACT_CAPABILITY, .args = { capability } };
 
-	return note_fact(thread, &key, true, refused);
+	return note_fact_apart(thread, &key, refused);
 }

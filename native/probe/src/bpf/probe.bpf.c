@@ -282,7 +282,6 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	thread->stage = STAGE_EXEC;
 	thread->settled = false;
 	thread->slot = find_slot(thread->program, thread->drill, thread->stage);
-	__builtin_memset(thread->cache, 0, sizeof(thread->cache));
 	totals->doubts = 1; // close-on-exec happened unseen
 	count_call(thread, 0, nr);
 	note_identity(self, thread);

@@ -36,7 +36,7 @@ static __noinline __u32 find_object(struct task_struct *task, struct file *file)
 	scratch = get_scratch();
 	if (!scratch)
 		return object;
-	__builtin_memset(scratch, 0, 128);
+	__builtin_memset(scratch, 0, SHORT_KEY);
 	scratch->key.role = ROLE_PROGRAM;
 	scratch->key.flags = object;
 	store_file(task, scratch, file);

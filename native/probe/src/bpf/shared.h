@@ -9,8 +9,8 @@
 #define SLOTS 8192           // triples of (program, drill, stage)
 #define NO_SLOT 0xffffffff
 #define COUNTERS 131072      // triples of (slot, call, instruction)
+#define TALLIES 8192         // counters that each processor has its own copy of; others are shared
 #define NO_OBJECT 0xffffffff
-#define CACHED 32
 
 // How a path was used; the names are in layout.rs.
 enum role {
@@ -93,10 +93,19 @@ struct thread {
 	__u32 unused;
 	__u64 args[8];
 	struct place before; // where relative paths started before chdir or chroot
-	struct cached {
-		__u64 key;   // the call and the instruction that made it
-		__u32 index, unused;
-	} cache[CACHED];     // its counters, for the current program and drill
+};
+
+struct tally { __u64 count, second, third; };
+
+#define POSITIONS_NEAR 8192
+struct position { __u64 file, end; };
+
+// The value of a key that is counted: its sums are those of `shared` and of all processors' tallies
+// at its place. `second` is failures of facts and bytes of traffic, `third` is jumps of traffic.
+struct tallied {
+	struct tally shared;
+	__u32 place;  // in `tallies`, from 1; 0: none
+	__u32 object; // of a caller: the number of the program or library that it lies in
 };
 
 struct process {
@@ -106,10 +115,8 @@ struct process {
 
 struct slot_key { __u32 program, drill, stage; };
 struct caller_key { __u64 address; __u32 slot, nr; };
-struct caller { __u32 index, object; }; // `object`: number of a program or library
 struct error_key { __u32 slot; __u16 nr, error; };
 struct fact_key { __u32 slot, nr; __u64 args[3]; };
-struct fact { __u64 count, failed; };
 struct program_key { __u64 inode, parent, name; __u32 device, unused; };
 struct live { __u64 inode; __u32 kind, unused; };
 
@@ -118,7 +125,6 @@ enum object_kind { OBJECT_FILE, OBJECT_SOCKET, OBJECT_PIPE, OBJECT_ANONYMOUS };
 struct object_key { __u64 inode; __u32 device, kind; };
 struct object { __u32 number; char component[16], name[28]; };
 struct traffic_key { struct object_key object; __u32 slot, nr; };
-struct traffic { __u64 count, bytes, jumps; };
 
 struct listener_key { __u32 slot; __u16 family, type, port, unused; char address[116]; };
 struct listener { __u64 backlog, queue_peak, accepted; };
@@ -138,7 +144,7 @@ struct file_key {
 #define LONG_PATH (8064 - sizeof(struct file_key))
 
 struct totals {
-	__u64 next_program, next_slot, next_counter, next_object, level;
+	__u64 next_program, next_slot, next_tally, next_object, level;
 	__s64 processes, threads, sockets, pipe_ends, doubts;
 	__u64 peak_processes, peak_threads, peak_sockets, peak_pipe_ends, peak_descriptors;
 	__u64 lost_events, lost_threads, lost_files, lost_facts, lost_errors, lost_sockets;
@@ -158,7 +164,7 @@ struct totals {
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
 		__uint(key_size, size);                                                            \
-		__uint(value_size, sizeof(__u64));                                                 \
+		__uint(value_size, sizeof(struct tallied));                                                 \
 		__uint(max_entries, entries);                                                      \
 		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
 	} name SEC(".maps")
@@ -166,18 +172,18 @@ struct totals {
 MAP(drill, BPF_MAP_TYPE_ARRAY, __u32, __u32, 1, 0);
 MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, CALLS, 0);
 MAP(totals, BPF_MAP_TYPE_ARRAY, __u32, struct totals, 1, 0);
-MAP(callers, BPF_MAP_TYPE_HASH, struct caller_key, struct caller, COUNTERS, BPF_F_NO_PREALLOC);
-MAP(counts, BPF_MAP_TYPE_ARRAY, __u32, __u64, COUNTERS, 0);
+MAP(callers, BPF_MAP_TYPE_HASH, struct caller_key, struct tallied, COUNTERS, BPF_F_NO_PREALLOC);
 MAP(objects, BPF_MAP_TYPE_HASH, struct object_key, struct object, 262144, BPF_F_NO_PREALLOC);
-MAP(traffic, BPF_MAP_TYPE_HASH, struct traffic_key, struct traffic, 262144, BPF_F_NO_PREALLOC);
+MAP(traffic, BPF_MAP_TYPE_HASH, struct traffic_key, struct tallied, 262144, BPF_F_NO_PREALLOC);
+MAP(positions_near, BPF_MAP_TYPE_ARRAY, __u32, struct position, POSITIONS_NEAR, 0);
 MAP(positions, BPF_MAP_TYPE_LRU_HASH, __u64, __u64, 65536, 0);
 MAP(listeners, BPF_MAP_TYPE_HASH, struct listener_key, struct listener, 16384, BPF_F_NO_PREALLOC);
 MAP(threads, BPF_MAP_TYPE_TASK_STORAGE, int, struct thread, 0, BPF_F_NO_PREALLOC);
 MAP(processes, BPF_MAP_TYPE_HASH, __u32, struct process, 65536, BPF_F_NO_PREALLOC);
 MAP(programs, BPF_MAP_TYPE_HASH, struct program_key, __u32, 65536, BPF_F_NO_PREALLOC);
 MAP(slots, BPF_MAP_TYPE_HASH, struct slot_key, __u32, SLOTS, BPF_F_NO_PREALLOC);
-MAP(errors, BPF_MAP_TYPE_HASH, struct error_key, __u64, 65536, BPF_F_NO_PREALLOC);
-MAP(facts, BPF_MAP_TYPE_HASH, struct fact_key, struct fact, 65536, BPF_F_NO_PREALLOC);
+MAP(errors, BPF_MAP_TYPE_HASH, struct error_key, struct tallied, 65536, BPF_F_NO_PREALLOC);
+MAP(facts, BPF_MAP_TYPE_HASH, struct fact_key, struct tallied, 65536, BPF_F_NO_PREALLOC);
 MAP(live_files, BPF_MAP_TYPE_HASH, __u64, struct live, 262144, BPF_F_NO_PREALLOC);
 FILE_MAP(short_files, 128, 262144);
 FILE_MAP(medium_files, 512, 65536);
@@ -196,24 +202,6 @@ static __always_inline struct totals *get_totals(void)
 		if (lossy)                                                                         \
 			__sync_fetch_and_add(&lossy->lost_##what, 1);                              \
 	} while (0)
-
-// Adds one to a counter of a hash map, creating it; false when the map is full.
-static __always_inline bool count_in(void *map, const void *key)
-{
-	__u64 *count = bpf_map_lookup_elem(map, key), one = 1;
-
-	if (!count) {
-		long failed = bpf_map_update_elem(map, key, &one, BPF_NOEXIST);
-
-		if (failed != -EEXIST)
-			return !failed;
-		count = bpf_map_lookup_elem(map, key); // another processor was first
-		if (!count)
-			return false;
-	}
-	__sync_fetch_and_add(count, 1);
-	return true;
-}
 
 static __always_inline void raise_peak(__u64 *peak, __u64 now)
 {

@@ -16,7 +16,8 @@ static __always_inline void name_object(struct file *file, struct super_block *s
 		key->kind = OBJECT_PIPE;
 	} else if (magic == ANON_INODE_FS_MAGIC) { // all share one inode
 		key->kind = OBJECT_ANONYMOUS;
-		key->inode = (__u64)READ(file, f_op);
+		// As a word: pointers may not be reckoned with.
+		key->inode = READ_WORD((void *)file + bpf_core_field_offset(struct file, f_op));
 	} else {
 		key->inode = READ(file, f_inode, i_ino);
 		key->device = READ(sb, s_dev);
@@ -49,20 +50,46 @@ __noinline int learn_object(struct thread *thread, struct object_key *key, __u64
 	return 0;
 }
 
+// Where the last transfer through a file ended. Most files have an element of an array for it,
+// which they keep; one whose element is another's has an entry of the map.
+static __always_inline struct position *near_position(__u64 file)
+{
+	__u32 at = (file >> 6 ^ file >> 16) % POSITIONS_NEAR;
+
+	return bpf_map_lookup_elem(&positions_near, &at);
+}
+
+static __always_inline __u64 *find_position(__u64 file)
+{
+	struct position *near = near_position(file);
+
+	return near && near->file == file ? &near->end : bpf_map_lookup_elem(&positions, &file);
+}
+
+static __always_inline void add_position(__u64 file, __u64 end)
+{
+	struct position *near = near_position(file);
+	__u64 owner = near ? __sync_val_compare_and_swap(&near->file, 0, file) : 1;
+
+	if (near && (!owner || owner == file))
+		near->end = end;
+	else
+		bpf_map_update_elem(&positions, &file, &end, BPF_ANY);
+}
+
 // Whether a transfer starts elsewhere than where the last one through this file ended.
 static __always_inline bool jumps(struct file *file, __u32 moves, __u64 offset, long bytes)
 {
-	__u64 address = (__u64)file, start, end, *last;
+	__u64 start, end, *last;
 	bool jumped;
 
-	if ((READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG ||
-	    READ(file, f_flags) & O_APPEND)
+	if (READ(file, f_flags) & O_APPEND || (READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG)
 		return false;
 	end = moves & MOVES_AT ? offset + bytes : READ(file, f_pos);
 	start = end - bytes;
-	last = bpf_map_lookup_elem(&positions, &address);
+	last = find_position((__u64)file);
 	if (!last) {
-		bpf_map_update_elem(&positions, &address, &end, BPF_ANY);
+		add_position((__u64)file, end);
 		return start != 0;
 	}
 	jumped = *last != start;
@@ -76,39 +103,45 @@ __noinline int note_traffic(struct thread *thread, __u32 nr, __u32 descriptor, _
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *file = file_of(task, descriptor);
 	struct traffic_key key = { .nr = nr };
-	struct traffic first = {}, *found;
+	struct tally add = { .count = 1 };
+	struct memo *memo = get_memo();
+	struct tallied *found;
 	struct super_block *sb;
-	bool jumped;
+	__u32 at;
 
-	if (!thread || !file)
+	if (!thread || !file || !memo)
 		return 0;
 	sb = READ(file, f_inode, i_sb);
 	name_object(file, sb, READ(sb, s_magic), &key.object);
 	key.slot = thread->slot;
+	if (moves & MOVES_BYTES)
+		add.second = result;
+	if (moves & (MOVES_ON | MOVES_AT) && key.object.kind == OBJECT_FILE)
+		add.third = jumps(file, moves, thread->args[3], result);
+	at = (nr ^ key.object.kind << 5 ^ key.object.inode ^ key.object.inode >> 6) & 63;
+	if (memo->moves[at].place && !differ(&memo->moves[at].key, &key, sizeof(key))) {
+		add_here(memo->moves[at].place, add);
+		return 0;
+	}
 	found = bpf_map_lookup_elem(&traffic, &key);
 	if (!found) {
 		learn_object(thread, &key.object, (__u64)file);
-		bpf_map_update_elem(&traffic, &key, &first, BPF_NOEXIST);
-		found = bpf_map_lookup_elem(&traffic, &key);
+		found = find_tallied(&traffic, &key);
 	}
 	if (!found) {
 		LOSE(files);
 		return 0;
 	}
-	jumped = moves & (MOVES_ON | MOVES_AT) && key.object.kind == OBJECT_FILE &&
-		 jumps(file, moves, thread->args[3], result);
-	__sync_fetch_and_add(&found->count, 1);
-	if (moves & MOVES_BYTES)
-		__sync_fetch_and_add(&found->bytes, result);
-	if (jumped)
-		__sync_fetch_and_add(&found->jumps, 1);
+	add_found(found, add);
+	memo->moves[at].key = key;
+	memo->moves[at].place = found->place;
 	return 0;
 }
 
 // A file that was opened just now starts at its beginning, whatever lay at its address before.
 static __always_inline void forget_position(struct file *file)
 {
-	__u64 address = (__u64)file, *last = bpf_map_lookup_elem(&positions, &address);
+	__u64 *last = find_position((__u64)file);
 
 	if (last)
 		*last = 0;
