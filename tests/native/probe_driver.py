@@ -39,6 +39,12 @@ class Recording:
         ran = {row["program"] for row in self.data["calls"]}
         self.programs = [path for id, path in enumerate(self.objects) if id in ran]
 
+    def program_peaks(self, program: str) -> tuple[int, int, int]:
+        """Processes, threads and descriptors at their most, of those that ran the program."""
+        number = self.objects.index(program)
+        (row,) = [row for row in self.data["program_peaks"] if row["program"] == number]
+        return row["processes"], row["threads"], row["descriptors"]
+
     def rows(self, kind: str, name: str, **where: object) -> list[dict[str, Any]]:
         rows = [row for row in self.data[kind] if row["nr"] == NR[name]]
         return [row for row in rows if all(row[key] == value for key, value in where.items())]

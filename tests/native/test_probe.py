@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -140,6 +141,32 @@ def test_peaks_are_what_was_alive_at_once(counts: Counts) -> None:
     assert peaks["descriptors"] == 3 + 2 * TIMES
 
 
+def test_peaks_of_the_only_program_are_those_of_all(counts: Counts, known: Path) -> None:
+    peaks = counts.recording.program_peaks(str(known))
+    assert peaks == (TIMES + 1, TIMES + 1, 3 + 2 * TIMES)
+
+
+def test_peaks_of_each_program(tmp_path: Path) -> None:
+    """Python with three files open starts five sleeps, one of which inherits a descriptor of 40."""
+    script = (
+        "import os, subprocess, sys, time\n"
+        "os.dup2(1, 40)\n"
+        "sleeps = [subprocess.Popen(['sleep', '60']) for _ in range(4)]\n"
+        "sleeps.append(subprocess.Popen(['sleep', '60'], pass_fds=[40]))\n"
+        "os.dup2(1, 77)\n"
+        "[sleep.kill() for sleep in sleeps]\n"
+        "[sleep.wait() for sleep in sleeps]\n"
+    )
+    recording = record(tmp_path, Path(sys.executable), "-c", script)
+    python, sleep = os.path.realpath(sys.executable), os.path.realpath(str(shutil.which("sleep")))
+    processes, threads, descriptors = recording.program_peaks(sleep)
+    assert (processes, threads, descriptors) == (5, 5, 41)
+    processes, threads, descriptors = recording.program_peaks(python)
+    assert processes == threads
+    assert 1 <= processes <= 6  # a child is python until it executes sleep
+    assert descriptors == 78
+
+
 def test_threads_alive_at_once(known: Path, tmp_path: Path) -> None:
     peaks = record(tmp_path, known, "threads").peaks
     assert (peaks["processes"], peaks["threads"]) == (1, TIMES + 1)
@@ -162,6 +189,9 @@ def test_exec_by_a_thread_that_is_not_the_first(known: Path, tmp_path: Path) -> 
     assert recording.programs == [str(known), os.path.realpath(true)]
     assert recording.count("exit_group", program=1) == 1
     assert (recording.peaks["processes"], recording.peaks["threads"]) == (1, 2)
+    # The first thread ends as the other one becomes true(1), which opens one file after another.
+    assert recording.program_peaks(str(known))[:2] == (1, 2)
+    assert recording.program_peaks(os.path.realpath(true))[:2] == (1, 1)
 
 
 def test_sockets_that_go_in_other_ways_than_close(known: Path, tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ pub fn gather(control: &Control, drills: &[String]) -> Result<Recording> {
         identities: more::identities(control, &slots)?,
         starts: more::starts(control, &slots)?,
         interfaces: more::interfaces(&files, &slots),
+        program_peaks: more::program_peaks(control, &slots)?,
         programs: slots.programs,
         peaks: Peaks {
             processes: totals.processes,

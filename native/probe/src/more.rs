@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::control::{Control, Tallied};
 use crate::gather::{Place, Result, Slots};
 use crate::layout::{self, FileKey, OBJECT_FILE, OBJECT_PIPE, OBJECT_SOCKET, u16_at, u32_at, u64_at};
-use crate::recording::{Capability, Identity, Interface, Listener, Start, Traffic};
+use crate::recording::{Capability, Identity, Interface, Listener, ProgramPeaks, Start, Traffic};
 
 const AF_UNIX: u16 = 1;
 const AF_INET6: u16 = 10;
@@ -159,6 +159,25 @@ pub fn starts(control: &Control, slots: &Slots) -> Result<Vec<Start>> {
         drill,
         how: layout::STARTS[how],
         count,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// By `struct crowd`; of several files at one path, one after the other, the largest counts.
+pub fn program_peaks(control: &Control, slots: &Slots) -> Result<Vec<ProgramPeaks>> {
+    let mut rows: BTreeMap<u32, [u64; 3]> = BTreeMap::new();
+    for (key, value) in control.entries("crowds")? {
+        let Some(program) = slots.id(u32_at(&key, 0)) else { continue };
+        let peaks = rows.entry(program).or_default();
+        for (index, peak) in peaks.iter_mut().enumerate() {
+            *peak = u64_at(&value, 16 + 8 * index).max(*peak);
+        }
+    }
+    let row = |(program, [processes, threads, descriptors]): (u32, [u64; 3])| ProgramPeaks {
+        program,
+        processes,
+        threads,
+        descriptors,
     };
     Ok(rows.into_iter().map(row).collect())
 }

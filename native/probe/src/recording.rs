@@ -30,6 +30,7 @@ pub struct Recording {
     pub starts: Vec<Start>,
     pub interfaces: Vec<Interface>,
     pub peaks: Peaks,
+    pub program_peaks: Vec<ProgramPeaks>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -198,6 +199,15 @@ pub struct Peaks {
     pub sockets: u64,
     pub descriptors: u64,
     pub pipes: u64,
+}
+
+/// Most alive at once of those that ran one program; descriptors: of one process.
+#[derive(Serialize)]
+pub struct ProgramPeaks {
+    pub program: u32,
+    pub processes: u64,
+    pub threads: u64,
+    pub descriptors: u64,
 }
 
 /// Writes the recording under a temporary name, then renames it: there is never half a recording.

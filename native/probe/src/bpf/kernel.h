@@ -126,6 +126,7 @@ struct timespec64 { // for READ_WORD: any structure that starts with a word
 
 struct fdtable {
 	unsigned int max_fds;
+	unsigned long *open_fds;
 	struct file **fd;
 };
 

@@ -3,6 +3,7 @@
 
 #include "counting.h"
 #include "paths.h"
+#include "processes.h"
 #include "listeners.h"
 #include "privileges.h"
 #include "sockets.h"
@@ -146,20 +147,29 @@ __noinline int note_clone3(struct thread *thread, __u32 nr, bool failed)
 	return note_fact(thread, &key, true, failed);
 }
 
-static __always_inline void raise_descriptors(__u64 number)
+// `number` is open in the process of `thread`; its program's peak is told only when it rises.
+static __noinline int raise_descriptors(struct thread *thread, __u64 number)
 {
 	struct totals *totals = get_totals();
+	struct crowd *crowd;
 
+	if (!thread || number < thread->descriptors)
+		return 0;
+	thread->descriptors = number + 1;
 	if (totals)
 		raise_peak(&totals->peak_descriptors, number + 1);
+	crowd = crowd_of(thread->program);
+	if (crowd)
+		raise_peak(&crowd->peak_descriptors, number + 1);
+	return 0;
 }
 
-static __always_inline void pair_descriptors(__u64 address)
+static __always_inline void pair_descriptors(struct thread *thread, __u64 address)
 {
 	__u64 both = user_word(address);
 	__u32 low = both, high = both >> 32;
 
-	raise_descriptors(low > high ? low : high);
+	raise_descriptors(thread, low > high ? low : high);
 }
 
 // mount(2) names the type of file system in its third argument, fsopen(2) in its first.

@@ -139,7 +139,7 @@ static __always_inline void exit_special(struct thread *thread, __u32 nr, struct
 			bool pipe = rule->special == SPECIAL_PIPE;
 
 			note_pair(thread->args[pipe ? 0 : 3], pipe ? LIVE_PIPE_END : LIVE_SOCKET);
-			pair_descriptors(thread->args[pipe ? 0 : 3]);
+			pair_descriptors(thread, thread->args[pipe ? 0 : 3]);
 		}
 		break;
 	case SPECIAL_CLONE3:
@@ -149,7 +149,7 @@ static __always_inline void exit_special(struct thread *thread, __u32 nr, struct
 		if (error)
 			break;
 		if (thread->args[1] == F_DUPFD || thread->args[1] == F_DUPFD_CLOEXEC)
-			raise_descriptors(result);
+			raise_descriptors(thread, result);
 		if (is_lock(thread->args[1]))
 			note_traffic(thread, nr, thread->args[0], MOVES, 0);
 		break;
@@ -193,7 +193,7 @@ int BPF_PROG(on_exit, struct pt_regs *regs, long result)
 	if (!rule->used)
 		return 0;
 	if (rule->returns_descriptor && !error)
-		raise_descriptors(result);
+		raise_descriptors(thread, result);
 	if (rule->special == SPECIAL_OPEN || rule->special == SPECIAL_OPENAT2)
 		return note_open(thread, nr, rule, error ? -(long)error : result);
 	if (rule->path >= 0)
@@ -236,7 +236,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	}
 	to->active = true;
 	note_start(from, from->program, child->pid != child->tgid ? STARTED_THREAD : STARTED_PROCESS);
-	count_thread(child->group_leader);
+	count_thread(child->group_leader, to->program);
 	return 0;
 }
 
@@ -248,7 +248,6 @@ static __always_inline void activate(struct task_struct *task, struct thread *th
 	if (!totals)
 		return;
 	totals->level = task->thread_pid->level; // the probe's own PID namespace
-	raise_descriptors(2);
 	thread->active = true;
 	thread->pending = NR_EXECVE + 1;
 	add_thread(totals);
@@ -263,7 +262,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	struct totals *totals = get_totals();
 	bool fresh = false, watched;
 	struct scratch *scratch;
-	__u32 nr, program;
+	__u32 nr, program, inherited;
 
 	if (!thread || !totals || (thread->chosen && !thread->active))
 		return 0;
@@ -277,7 +276,15 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		refresh_slot(thread); // what is left behind is who starts it
 		note_start(thread, program, STARTED_PROGRAM);
 	}
+	// Its other threads ended before (de_thread of fs/exec.c).
+	if (watched)
+		leave_crowd(thread->program, true);
+	join_crowd(program, true);
 	thread->program = program;
+	thread->descriptors = 0;
+	inherited = open_descriptors(self);
+	if (inherited)
+		raise_descriptors(thread, inherited - 1);
 	thread->drill = current_drill();
 	thread->stage = STAGE_EXEC;
 	thread->settled = false;
@@ -302,13 +309,16 @@ int BPF_PROG(on_process_exit, struct task_struct *task)
 	struct totals *totals = get_totals();
 	__u32 tgid = self->tgid;
 	struct process *process;
+	bool last;
 
 	if (!thread || !thread->active || !totals)
 		return 0;
 	thread->active = false;
 	__sync_fetch_and_add(&totals->threads, -1);
 	process = bpf_map_lookup_elem(&processes, &tgid);
-	if (!process || __sync_fetch_and_add(&process->threads, -1) != 1)
+	last = process && __sync_fetch_and_add(&process->threads, -1) == 1;
+	leave_crowd(thread->program, last);
+	if (!last)
 		return 0;
 	// The last thread: its files go now (exit_files comes after this tracepoint).
 	closing_range(0, MAX_DESCRIPTORS);

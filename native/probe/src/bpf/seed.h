@@ -63,7 +63,7 @@ static __always_inline void start_watch(struct task_struct *task, struct thread 
 	thread->slot = find_slot(thread->program, thread->drill, thread->stage);
 	thread->chosen = true;
 	note_identity(task, thread);
-	count_thread(leader);
+	count_thread(leader, thread->program);
 	thread->active = true; // last: from here on, its own calls change it
 }
 
@@ -113,7 +113,7 @@ int seed_file(struct bpf_iter__task_file *ctx)
 	if (!thread || !thread->active)
 		return 0;
 	bpf_core_read(&address, sizeof(address), &ctx->file);
-	raise_descriptors(ctx->fd);
+	raise_descriptors(thread, ctx->fd);
 	totals->doubts = 1; // it may be closed this very moment
 	magic = BPF_CORE_READ(file, f_inode, i_sb, s_magic);
 	if (magic == PIPEFS_MAGIC)

@@ -90,7 +90,7 @@ struct thread {
 	__u32 chosen;   // it ran before it was watched: an iterator makes it active, see seed.h
 	__u32 stage;    // of its process, as far as this thread knows
 	__u32 listens, settled; // of the process, in the thread that leads it
-	__u32 unused;
+	__u32 descriptors; // one more than the highest that it told its program's peaks
 	__u64 args[8];
 	struct place before; // where relative paths started before chdir or chroot
 };
@@ -112,6 +112,9 @@ struct process {
 	__u32 threads;
 	__s32 pid; // as the probe sees it, should it live in a PID namespace
 };
+
+// How many live that run one program, and the most at once; descriptors are of one process.
+struct crowd { __s64 processes, threads; __u64 peak_processes, peak_threads, peak_descriptors; };
 
 struct slot_key { __u32 program, drill, stage; };
 struct caller_key { __u64 address; __u32 slot, nr; };
@@ -180,6 +183,7 @@ MAP(positions, BPF_MAP_TYPE_LRU_HASH, __u64, __u64, 65536, 0);
 MAP(listeners, BPF_MAP_TYPE_HASH, struct listener_key, struct listener, 16384, BPF_F_NO_PREALLOC);
 MAP(threads, BPF_MAP_TYPE_TASK_STORAGE, int, struct thread, 0, BPF_F_NO_PREALLOC);
 MAP(processes, BPF_MAP_TYPE_HASH, __u32, struct process, 65536, BPF_F_NO_PREALLOC);
+MAP(crowds, BPF_MAP_TYPE_HASH, __u32, struct crowd, 65536, BPF_F_NO_PREALLOC); // by program
 MAP(programs, BPF_MAP_TYPE_HASH, struct program_key, __u32, 65536, BPF_F_NO_PREALLOC);
 MAP(slots, BPF_MAP_TYPE_HASH, struct slot_key, __u32, SLOTS, BPF_F_NO_PREALLOC);
 MAP(errors, BPF_MAP_TYPE_HASH, struct error_key, struct tallied, 65536, BPF_F_NO_PREALLOC);
