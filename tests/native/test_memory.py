@@ -171,6 +171,16 @@ def test_counts_of_another_plan_begin_anew(manager: Manager, workload: Path) -> 
     assert manager.check(workload, "blocks").static == BLOCKS + PAIRS
 
 
+def test_another_file_in_the_place_of_the_counts_is_left_as_it_is(
+    planned: Manager, workload: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "precious"
+    other.write_text("precious")
+    (planned.counts / "1.counts").hardlink_to(other)
+    assert planned.check(workload, "blocks").static == BLOCKS + PAIRS
+    assert other.read_text() == "precious"
+
+
 def test_huge_pages_are_asked_for_and_not_needed(manager: Manager, workload: Path) -> None:
     manager.write_plan(workload, [(993, 1008, 4000)], MemoryOptions(huge_pages=True))
     assert given(manager.check(workload, "blocks"), 1008) == Given(BLOCKS + PAIRS, 0)

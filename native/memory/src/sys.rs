@@ -19,6 +19,8 @@ const O_CREAT: c_int = 0o100;
 const O_CLOEXEC: c_int = 0o2_000_000;
 const O_NOFOLLOW: c_int = 0o400_000;
 
+const SEEK_END: c_int = 2;
+
 const PROT_NONE: c_int = 0;
 const PROT_READ_WRITE: c_int = 1 | 2;
 const MAP_SHARED: c_int = 1;
@@ -61,6 +63,7 @@ unsafe extern "C" {
     fn close(descriptor: c_int) -> c_int;
     fn unlink(path: *const c_char) -> c_int;
     fn ftruncate(descriptor: c_int, length: i64) -> c_int;
+    fn lseek(descriptor: c_int, offset: i64, origin: c_int) -> i64;
     fn mmap(
         address: *mut c_void,
         length: usize,
@@ -176,6 +179,12 @@ impl Descriptor {
             }
         }
         Ok(&buffer[..length])
+    }
+
+    /// Bytes of the file; None where it is none.
+    pub fn size(&self) -> Option<usize> {
+        // SAFETY: changes only where the descriptor is in the file.
+        usize::try_from(unsafe { lseek(self.0, 0, SEEK_END) }).ok()
     }
 
     pub fn resize(&self, size: usize) -> bool {
