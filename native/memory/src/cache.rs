@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::arrays::{self, Array, LIVE};
+use crate::counts;
 use crate::fault;
 use crate::start;
 use crate::store;
@@ -149,12 +150,12 @@ pub fn give(address: usize) -> bool {
 fn hand_out(shard: Option<&Shard>, number: usize, granule: u32) -> NonNull<c_void> {
     let state = arrays::state(granule);
     if state.load(Relaxed) != number as u8 {
-        fault::handed_out_twice(granule);
+        fault::freed_twice(granule);
     }
     state.store(number as u8 | LIVE, Relaxed);
     match shard {
         Some(shard) => shard.count(number),
-        None => threads::count_without_shard(number),
+        None => counts::file().count_common(number),
     }
     arrays::block_at(granule)
 }
@@ -199,7 +200,7 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
         }
     });
     if taken > 0 {
-        threads::counts().note_taken(number, array);
+        counts::file().note_taken(number, array);
     }
     if let Some(cache) = cache {
         cache.count.store(kept as u32, Relaxed);
@@ -293,7 +294,7 @@ fn give_bits(array: &Array, word: u32, bits: u64) {
         return;
     }
     store::each_bit(array.store.give(word, bits), |bit| {
-        fault::given_twice(array.first + (word * 64 + bit) * array.pitch);
+        fault::freed_twice(array.first + (word * 64 + bit) * array.pitch);
     });
 }
 

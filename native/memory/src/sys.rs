@@ -32,6 +32,7 @@ const MREMAP_FIXED: c_int = 2;
 const MADV_HUGEPAGE: c_int = 14;
 const MADV_POPULATE_WRITE: c_int = 23;
 const AT_SECURE: c_ulong = 23;
+const AT_EXECFN: c_ulong = 31;
 
 pub const PAGE_SIZE: usize = 4096;
 pub const STDERR: c_int = 2;
@@ -120,17 +121,21 @@ pub fn start_variable(name: &[u8]) -> Option<&'static CStr> {
     None
 }
 
-/// Where this program lies, as far as it fits; empty where the kernel does not say.
+/// Where this program lies, as far as it fits. Without /proc, as it was named when it was started.
 pub fn program(buffer: &mut [u8]) -> &[u8] {
+    const LINK: &CStr = c"/proc/self/exe";
     // SAFETY: at most as many bytes are written as there are.
-    let length = unsafe {
-        readlink(
-            c"/proc/self/exe".as_ptr(),
-            buffer.as_mut_ptr(),
-            buffer.len(),
-        )
-    };
-    &buffer[..usize::try_from(length).unwrap_or(0)]
+    let length = unsafe { readlink(LINK.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
+    if let Ok(length) = usize::try_from(length) {
+        return &buffer[..length];
+    }
+    // SAFETY: 0, or a C string that stays.
+    unsafe {
+        match getauxval(AT_EXECFN) {
+            0 => &[],
+            name => CStr::from_ptr(ptr::with_exposed_provenance(name as usize)).to_bytes(),
+        }
+    }
 }
 
 /// Whether no process of this id is left.

@@ -14,7 +14,7 @@ use core::sync::atomic::{
 
 use crate::arrays::LIVE;
 use crate::cache::{self, Cache};
-use crate::counts::{self, Counters, File};
+use crate::counts::{self, Counters};
 use crate::plan::{MOST_ARRAYS, MOST_DELAY};
 use crate::sys;
 
@@ -214,15 +214,6 @@ pub fn used() -> usize {
 /// Threads with a shard, at least 1.
 pub fn active() -> u32 {
     ACTIVE.load(Relaxed).max(1)
-}
-
-/// Where this process counts what is not the thread's own.
-pub fn counts() -> &'static File {
-    counts::file()
-}
-
-pub fn count_without_shard(number: usize) {
-    counts::file().count_common(number);
 }
 
 /// Gets the calling thread its shard, with all pages.
