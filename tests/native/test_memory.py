@@ -171,6 +171,26 @@ def test_counts_of_another_plan_begin_anew(manager: Manager, workload: Path) -> 
     assert manager.check(workload, "blocks").static == BLOCKS + PAIRS
 
 
+@pytest.mark.root
+def test_without_proc_a_program_is_known_by_the_name_it_was_started_by(
+    planned: Manager, workload: Path
+) -> None:
+    script = f"mount -t tmpfs onejob-none /proc && exec {workload} blocks"
+    done = planned.run("unshare", "--mount", "sh", "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert planned.read().static == BLOCKS + PAIRS
+
+
+def test_another_file_in_the_place_of_the_counts_is_left_as_it_is(
+    planned: Manager, workload: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "precious"
+    other.write_text("precious")
+    (planned.counts / "1.counts").hardlink_to(other)
+    assert planned.check(workload, "blocks").static == BLOCKS + PAIRS
+    assert other.read_text() == "precious"
+
+
 def test_huge_pages_are_asked_for_and_not_needed(manager: Manager, workload: Path) -> None:
     manager.write_plan(workload, [(993, 1008, 4000)], MemoryOptions(huge_pages=True))
     assert given(manager.check(workload, "blocks"), 1008) == Given(BLOCKS + PAIRS, 0)

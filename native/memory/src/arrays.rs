@@ -23,7 +23,9 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Blocks are aligned to the largest power of two that divides their size, up to this.
 const MOST_ALIGNMENT: usize = PAGE_SIZE;
 
-/// One array. All but its store stays as it was laid out.
+/// One array. All but its store stays as it was laid out. Threads that use different arrays do not
+/// meet in a cache line.
+#[repr(align(64))]
 pub struct Array {
     /// The granule of the first block.
     pub first: u32,
@@ -154,7 +156,7 @@ pub fn block_around(granule: u32) -> Option<(&'static Array, u32)> {
 pub struct Layout {
     blocks: usize,
     states: usize,
-    words: usize,
+    cells: usize,
 }
 
 impl Layout {
@@ -163,21 +165,22 @@ impl Layout {
             place(end, row.size) + row.size * row.blocks
         });
         let blocks = end.next_multiple_of(PAGE_SIZE);
-        let words: usize = rows.iter().map(|row| words_for(row.blocks) * 8).sum();
+        let cells: usize = rows.iter().map(|row| cells_for(row.blocks) * 8).sum();
         Layout {
             blocks,
             states: (blocks / GRANULE).next_multiple_of(PAGE_SIZE),
-            words: words.next_multiple_of(PAGE_SIZE),
+            cells: cells.next_multiple_of(PAGE_SIZE),
         }
     }
 
     pub fn bytes(&self) -> usize {
-        self.blocks + self.states + self.words
+        self.blocks + self.states + self.cells
     }
 }
 
-fn words_for(blocks: usize) -> usize {
-    blocks.div_ceil(64)
+/// Whole cache lines.
+fn cells_for(blocks: usize) -> usize {
+    Store::cells_for(blocks).next_multiple_of(8)
 }
 
 /// Where an array may begin behind `end`. Blocks of different arrays share no cache line.
@@ -194,7 +197,7 @@ pub fn lay_out(rows: &[Row], huge_pages: bool) -> Result<(), c_int> {
     let slack = if huge_pages { HUGE_PAGE } else { 0 };
     let place = sys::map_counted(layout.bytes() + slack + 2 * PAGE_SIZE)?;
     let parts = place.addr();
-    let guard = parts + layout.states + layout.words;
+    let guard = parts + layout.states + layout.cells;
     let base = if huge_pages {
         (guard + PAGE_SIZE).next_multiple_of(HUGE_PAGE)
     } else {
@@ -204,7 +207,7 @@ pub fn lay_out(rows: &[Row], huge_pages: bool) -> Result<(), c_int> {
     if huge_pages {
         sys::prefer_huge_pages(at(base), layout.blocks);
     }
-    sys::populate(place, layout.states + layout.words)?;
+    sys::populate(place, layout.states + layout.cells)?;
     sys::populate(at(base), layout.blocks)?;
     // SAFETY: pages of the mapping above that hold neither blocks nor what is known of them.
     unsafe {
@@ -222,7 +225,7 @@ pub fn lay_out(rows: &[Row], huge_pages: bool) -> Result<(), c_int> {
     Ok(())
 }
 
-fn fill(heap: &mut Heap, rows: &[Row], mut words: *const AtomicU64) {
+fn fill(heap: &mut Heap, rows: &[Row], mut cells: *const AtomicU64) {
     let mut end = START;
     for (number, row) in (1..).zip(rows) {
         let first = place(end, row.size);
@@ -241,10 +244,10 @@ fn fill(heap: &mut Heap, rows: &[Row], mut words: *const AtomicU64) {
             };
             state.store(number as u8, Relaxed);
         }
-        // SAFETY: the layout has so many words for this array, zero at first.
+        // SAFETY: the layout has so many cells for this array, zero at first.
         unsafe {
-            array.store = Store::new(words, array.blocks);
-            words = words.add(words_for(row.blocks));
+            array.store = Store::new(cells, array.blocks);
+            cells = cells.add(cells_for(row.blocks));
         }
         let sizes = row.smallest.div_ceil(GRANULE)..=row.size / GRANULE;
         heap.by_size[sizes].fill(number as u8);

@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::arrays::{self, Array, LIVE};
+use crate::counts;
 use crate::fault;
 use crate::start;
 use crate::store;
@@ -20,7 +21,6 @@ const PART: u32 = 8;
 /// What a plan adds for caches to each array, in blocks and in bytes at most.
 const RESERVE: u32 = 8;
 const RESERVE_BYTES: u32 = 4096;
-const THREADS_APART: usize = 8;
 /// So many bytes of a block that waits are filled, and looked at when it has waited.
 const MARKED: usize = 128;
 const MARK: u8 = 0xdb;
@@ -35,8 +35,7 @@ pub struct Cache {
     count: AtomicU32,
     /// No more blocks than this.
     room: AtomicU32,
-    /// Where in the store the search begins: every thread at another place, so that blocks whose
-    /// states share a cache line are one thread's.
+    /// Where in the store the search begins.
     word: AtomicU32,
     /// The first one is 0, and stays.
     granules: [AtomicU32; SLOTS + 1],
@@ -151,12 +150,12 @@ pub fn give(address: usize) -> bool {
 fn hand_out(shard: Option<&Shard>, number: usize, granule: u32) -> NonNull<c_void> {
     let state = arrays::state(granule);
     if state.load(Relaxed) != number as u8 {
-        fault::handed_out_twice(granule);
+        fault::freed_twice(granule);
     }
     state.store(number as u8 | LIVE, Relaxed);
     match shard {
         Some(shard) => shard.count(number),
-        None => threads::count_without_shard(number),
+        None => counts::file().count_common(number),
     }
     arrays::block_at(granule)
 }
@@ -183,32 +182,41 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
     }
     let array = arrays::array(number);
     let room = room_in_cache(array);
+    let cache = shard.map(|shard| shard.cache(number));
+    let word = cache.map_or(0, |cache| cache.word.load(Relaxed));
+    let start = (word, shard.map_or(0, Shard::first_bit));
+    let most = cache.map_or(1, |_| 1 + room / 2);
     let mut first = None;
-    let start = shard.map_or(0, |shard| shard.cache(number).word.load(Relaxed));
-    let (taken, last) = array.store.take(1 + room / 2, start, |block| {
+    let mut kept = 0;
+    // The cache is empty: it is filled from below.
+    let (taken, last) = array.store.take(most, start, |block| {
         let granule = array.first + block * array.pitch;
-        if first.is_none() {
-            first = Some(granule);
-        } else if !shard.is_some_and(|shard| shard.cache(number).push(granule, SLOTS as u32)) {
-            give_to_store(number, granule);
+        match cache {
+            Some(cache) if first.is_some() => {
+                kept += 1;
+                cache.granules[kept].store(granule, Relaxed);
+            }
+            _ => first = Some(granule),
         }
     });
     if taken > 0 {
-        threads::counts().note_taken(number, array);
+        counts::file().note_taken(number, array);
     }
-    if let Some(shard) = shard {
-        shard.cache(number).set_room(room);
-        shard.cache(number).word.store(last, Relaxed);
+    if let Some(cache) = cache {
+        cache.count.store(kept as u32, Relaxed);
+        cache.top.store(cache.granules[kept].load(Relaxed), Relaxed);
+        cache.set_room(room);
+        cache.word.store(last, Relaxed);
     }
     first
 }
 
-/// A thread begins to search at a place of its own.
-pub fn spread(shard: &Shard, index: usize) {
+/// A thread begins to search at a place of its own, `part` of an array in 64ths: blocks that lie in
+/// one cache line, and their states, are then one thread's.
+pub fn spread(shard: &Shard, part: u32) {
     for (number, array) in arrays::all() {
-        let words = array.store.word_count() as usize;
-        let start = words * (index % THREADS_APART) / THREADS_APART;
-        shard.cache(number).word.store(start as u32, Relaxed);
+        let word = array.store.word_count() * part / 64;
+        shard.cache(number).word.store(word, Relaxed);
     }
 }
 
@@ -286,7 +294,7 @@ fn give_bits(array: &Array, word: u32, bits: u64) {
         return;
     }
     store::each_bit(array.store.give(word, bits), |bit| {
-        fault::given_twice(array.first + (word * 64 + bit) * array.pitch);
+        fault::freed_twice(array.first + (word * 64 + bit) * array.pitch);
     });
 }
 

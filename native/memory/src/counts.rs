@@ -112,6 +112,11 @@ fn open(path: &Text, identity: u64) -> Option<*mut File> {
     let path = path.as_path()?;
     for _ in 0..2 {
         let file = Descriptor::to_change(path).ok()?;
+        // Whatever else lies there is left as it is, and makes room.
+        if !matches!(file.size()?, 0 | FILE_SIZE) {
+            sys::remove(path);
+            continue;
+        }
         if !file.resize(FILE_SIZE) {
             return None;
         }

@@ -42,17 +42,11 @@ fn describe(text: &mut Text, granule: u32, address: usize) {
     }
 }
 
-/// Two threads freed the block at the same time; it is seen only when it is handed out again.
+/// Two threads freed the block at the same time; it is seen only when it is handed out again, or goes
+/// back to the store.
 #[cold]
 #[inline(never)]
-pub fn handed_out_twice(granule: u32) {
-    about_block(granule, b" was freed twice (double free)");
-}
-
-/// As above, seen when it goes back to the store.
-#[cold]
-#[inline(never)]
-pub fn given_twice(granule: u32) {
+pub fn freed_twice(granule: u32) {
     about_block(granule, b" was freed twice (double free)");
 }
 

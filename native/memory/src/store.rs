@@ -5,7 +5,7 @@
 
 use core::ptr;
 use core::sync::atomic::{
-    AtomicI64, AtomicU64,
+    AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
@@ -13,31 +13,29 @@ use core::sync::atomic::{
 const FURTHER_WORDS: u32 = 8;
 
 pub struct Store {
-    words: *const AtomicU64,
+    /// How many are free, and the words behind: for a small array that is one cache line.
+    cells: *const AtomicU64,
     word_count: u32,
-    /// Free blocks, but for those that somebody takes or gives at this moment.
-    free: AtomicI64,
 }
 
 impl Store {
     pub const fn empty() -> Self {
         Store {
-            words: ptr::null(),
+            cells: ptr::null(),
             word_count: 0,
-            free: AtomicI64::new(0),
         }
     }
 
     /// All blocks are free.
     ///
     /// # Safety
-    /// There are as many words as the blocks need, zero, which stay.
-    pub unsafe fn new(words: *const AtomicU64, blocks: u32) -> Self {
+    /// There are as many cells as the blocks need, zero, which stay.
+    pub unsafe fn new(cells: *const AtomicU64, blocks: u32) -> Self {
         let store = Store {
-            words,
+            cells,
             word_count: blocks.div_ceil(64),
-            free: AtomicI64::new(i64::from(blocks)),
         };
+        store.count().store(u64::from(blocks), Relaxed);
         for number in 0..store.word_count {
             let rest = blocks - number * 64;
             let all = if rest >= 64 {
@@ -50,22 +48,39 @@ impl Store {
         store
     }
 
+    /// Cells that a store of so many blocks has.
+    pub fn cells_for(blocks: usize) -> usize {
+        1 + blocks.div_ceil(64)
+    }
+
+    /// Free blocks, but for those that somebody takes or gives at this moment.
     pub fn free(&self) -> i64 {
-        self.free.load(Relaxed)
+        self.count().load(Relaxed) as i64
+    }
+
+    /// What somebody took is subtracted late, so it may be below 0 for a moment.
+    fn count(&self) -> &AtomicU64 {
+        // SAFETY: only asked for arrays that are laid out.
+        unsafe { &*self.cells }
     }
 
     fn word(&self, number: u32) -> &AtomicU64 {
         // SAFETY: only asked for numbers below word_count, of which there are words.
-        unsafe { &*self.words.add(number as usize) }
+        unsafe { &*self.cells.add(1 + number as usize) }
     }
 
     pub fn word_count(&self) -> u32 {
         self.word_count
     }
 
-    /// Takes up to `most` blocks, from the word `start` on; `found` is told each one's number in the
-    /// array. How many, and in which word the last ones were.
-    pub fn take(&self, most: u32, start: u32, mut found: impl FnMut(u32)) -> (u32, u32) {
+    /// Takes up to `most` blocks, from the word `start` on and in each from the bit `first` on;
+    /// `found` is told each one's number in the array. How many, and in which word the last ones were.
+    pub fn take(
+        &self,
+        most: u32,
+        (start, first): (u32, u32),
+        mut found: impl FnMut(u32),
+    ) -> (u32, u32) {
         let (mut taken, mut last) = (0, start);
         if self.free() <= 0 || most == 0 {
             return (taken, last);
@@ -76,7 +91,7 @@ impl Store {
             if number >= self.word_count {
                 number = 0;
             }
-            let bits = take_bits(self.word(number), most - taken);
+            let bits = take_bits(self.word(number), first, most - taken);
             if bits != 0 {
                 if taken == 0 {
                     left = left.min(FURTHER_WORDS);
@@ -88,7 +103,7 @@ impl Store {
             number += 1;
             left -= 1;
         }
-        self.free.fetch_sub(i64::from(taken), Relaxed);
+        self.count().fetch_sub(u64::from(taken), Relaxed);
         (taken, last)
     }
 
@@ -96,29 +111,31 @@ impl Store {
     pub fn give(&self, word: u32, bits: u64) -> u64 {
         let before = self.word(word).fetch_or(bits, AcqRel);
         let new = bits & !before;
-        self.free.fetch_add(i64::from(new.count_ones()), Relaxed);
+        self.count().fetch_add(u64::from(new.count_ones()), Relaxed);
         bits & before
     }
 }
 
-/// Takes the lowest bits that are set, at most so many.
-fn take_bits(word: &AtomicU64, most: u32) -> u64 {
+/// Takes at most so many bits that are set: the lowest ones above `first` if there are any, else the
+/// lowest ones.
+fn take_bits(word: &AtomicU64, first: u32, most: u32) -> u64 {
     let mut before = word.load(Relaxed);
     while before != 0 {
-        let rest = without_lowest(before, most);
-        match word.compare_exchange_weak(before, rest, Acquire, Relaxed) {
-            Ok(_) => return before & !rest,
+        let above = before & (u64::MAX << first);
+        let taken = lowest(if above == 0 { before } else { above }, most);
+        match word.compare_exchange_weak(before, before & !taken, Acquire, Relaxed) {
+            Ok(_) => return taken,
             Err(now) => before = now,
         }
     }
     0
 }
 
-fn without_lowest(bits: u64, most: u32) -> u64 {
+fn lowest(bits: u64, most: u32) -> u64 {
     if bits.count_ones() <= most {
-        return 0;
+        return bits;
     }
-    (0..most).fold(bits, |rest, _| rest & (rest - 1))
+    bits & !(0..most).fold(bits, |rest, _| rest & (rest - 1))
 }
 
 pub fn each_bit(mut bits: u64, mut act: impl FnMut(u32)) {

@@ -19,6 +19,8 @@ const O_CREAT: c_int = 0o100;
 const O_CLOEXEC: c_int = 0o2_000_000;
 const O_NOFOLLOW: c_int = 0o400_000;
 
+const SEEK_END: c_int = 2;
+
 const PROT_NONE: c_int = 0;
 const PROT_READ_WRITE: c_int = 1 | 2;
 const MAP_SHARED: c_int = 1;
@@ -30,6 +32,7 @@ const MREMAP_FIXED: c_int = 2;
 const MADV_HUGEPAGE: c_int = 14;
 const MADV_POPULATE_WRITE: c_int = 23;
 const AT_SECURE: c_ulong = 23;
+const AT_EXECFN: c_ulong = 31;
 
 pub const PAGE_SIZE: usize = 4096;
 pub const STDERR: c_int = 2;
@@ -61,6 +64,7 @@ unsafe extern "C" {
     fn close(descriptor: c_int) -> c_int;
     fn unlink(path: *const c_char) -> c_int;
     fn ftruncate(descriptor: c_int, length: i64) -> c_int;
+    fn lseek(descriptor: c_int, offset: i64, origin: c_int) -> i64;
     fn mmap(
         address: *mut c_void,
         length: usize,
@@ -117,17 +121,21 @@ pub fn start_variable(name: &[u8]) -> Option<&'static CStr> {
     None
 }
 
-/// Where this program lies, as far as it fits; empty where the kernel does not say.
+/// Where this program lies, as far as it fits. Without /proc, as it was named when it was started.
 pub fn program(buffer: &mut [u8]) -> &[u8] {
+    const LINK: &CStr = c"/proc/self/exe";
     // SAFETY: at most as many bytes are written as there are.
-    let length = unsafe {
-        readlink(
-            c"/proc/self/exe".as_ptr(),
-            buffer.as_mut_ptr(),
-            buffer.len(),
-        )
-    };
-    &buffer[..usize::try_from(length).unwrap_or(0)]
+    let length = unsafe { readlink(LINK.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
+    if let Ok(length) = usize::try_from(length) {
+        return &buffer[..length];
+    }
+    // SAFETY: 0, or a C string that stays.
+    unsafe {
+        match getauxval(AT_EXECFN) {
+            0 => &[],
+            name => CStr::from_ptr(ptr::with_exposed_provenance(name as usize)).to_bytes(),
+        }
+    }
 }
 
 /// Whether no process of this id is left.
@@ -176,6 +184,12 @@ impl Descriptor {
             }
         }
         Ok(&buffer[..length])
+    }
+
+    /// Bytes of the file; None where it is none.
+    pub fn size(&self) -> Option<usize> {
+        // SAFETY: changes only where the descriptor is in the file.
+        usize::try_from(unsafe { lseek(self.0, 0, SEEK_END) }).ok()
     }
 
     pub fn resize(&self, size: usize) -> bool {

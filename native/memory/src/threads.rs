@@ -14,7 +14,7 @@ use core::sync::atomic::{
 
 use crate::arrays::LIVE;
 use crate::cache::{self, Cache};
-use crate::counts::{self, Counters, File};
+use crate::counts::{self, Counters};
 use crate::plan::{MOST_ARRAYS, MOST_DELAY};
 use crate::sys;
 
@@ -91,6 +91,11 @@ impl Shard {
         let counters = unsafe { &*self.counters.load(Relaxed) };
         let counter = &counters[number & MOST_ARRAYS];
         counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Where in each word of a store the thread searches first: 0, 32, 16, 48, 8...
+    pub fn first_bit(&self) -> u32 {
+        (self.index() as u32).wrapping_sub(1).reverse_bits() >> (32 - 6)
     }
 
     fn index(&self) -> usize {
@@ -180,7 +185,7 @@ fn begin() -> Option<&'static Shard> {
     let shard = &SHARDS_OF_THREADS[index];
     USED.fetch_max(index as u32 + 1, SeqCst);
     shard.get_counters();
-    cache::spread(shard, index);
+    cache::spread(shard, shard.first_bit());
     ACTIVE.fetch_add(1, Relaxed);
     set_local(ptr::from_ref(shard).expose_provenance());
     watch_this_end(shard);
@@ -209,15 +214,6 @@ pub fn used() -> usize {
 /// Threads with a shard, at least 1.
 pub fn active() -> u32 {
     ACTIVE.load(Relaxed).max(1)
-}
-
-/// Where this process counts what is not the thread's own.
-pub fn counts() -> &'static File {
-    counts::file()
-}
-
-pub fn count_without_shard(number: usize) {
-    counts::file().count_common(number);
 }
 
 /// Gets the calling thread its shard, with all pages.
