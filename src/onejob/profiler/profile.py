@@ -12,7 +12,7 @@ from pathlib import Path
 from onejob.base.files import write_atomically
 from onejob.base.linux import need_root
 from onejob.base.progress import Progress
-from onejob.drive.probe import ObserverLostError
+from onejob.drive.probe import Backend, ObserverLostError
 from onejob.model.errors import InputError, LacksError, OnejobError, ServiceError
 from onejob.model.profile import Profile
 from onejob.model.workload import Workload
@@ -34,11 +34,12 @@ def take_profile(
     progress: Progress,
     patience: Patience = ONCE,
     rescue: Path | None = None,
+    backend: Backend = "ebpf",
 ) -> Profile:
     """Run the service of `workload` (whose file is `text`) under all its drills, and watch it.
 
     `patience` says whether the drills are run again, and how often; `rescue` is where a recording
-    is kept whose observer was killed.
+    is kept whose observer was killed; `backend` is what the observer watches with.
 
     Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
     ServiceError (the service or a drill failed). Leaves nothing behind in any case.
@@ -61,7 +62,7 @@ def take_profile(
     command = [program, *workload.command[1:]]
     with run_folder() as folder, rescued(folder / "keep" / "recording.json", rescue):
         progress.stage(f"{workload.name}: watching calls and files")
-        watched = watch_calls(workload, command, folder, progress, patience)
+        watched = watch_calls(workload, command, folder, progress, patience, backend)
     with recordings_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)
