@@ -65,9 +65,11 @@ fn to_arguments(command: &[OsString]) -> Result<Vec<CString>, Failure> {
 }
 
 /// Starts `command` once `watch` has seen to it that it is watched. Returns when its exec has succeeded.
+/// `traced`: `watch` has begun to wait for it, and nobody else may (wait(2) would take its stops).
 pub fn launch<W>(
     command: &[OsString],
     identity: Option<&Identity>,
+    traced: bool,
     watch: impl FnOnce(Pid) -> Result<W, Failure>,
 ) -> Result<(Pid, W), Failure> {
     let nothing = File::open("/dev/null");
@@ -91,7 +93,7 @@ pub fn launch<W>(
     }
     drop(start); // without the word to go, the child ends at this
     let result = watched.and_then(|watch| wait_for_exec(outcome, command).map(|()| (pid, watch)));
-    if result.is_err() {
+    if result.is_err() && !traced {
         let _ = waitpid(pid, None);
     }
     result

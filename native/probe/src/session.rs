@@ -120,7 +120,7 @@ fn start_command<'a>(
     let signals = take_signals()?;
     become_subreaper()?;
     let watch = |pid: Pid| control.watch(open_pidfd(pid.as_raw())?.as_fd());
-    let (main, ()) = launch(command, identity, watch)?;
+    let (main, ()) = launch(command, identity, false, watch)?;
     say(&json!({"started": main.as_raw()}));
     let observer = Observer::Ebpf { control, keeper };
     Ok((Session::new(order, observer, Service::Launched(main), complete), signals))
@@ -136,7 +136,7 @@ fn trace_command<'a>(
     let signals = take_signals()?;
     let complete = completion(order, View::of("self")?);
     become_subreaper()?;
-    let (main, tracing) = launch(command, identity, Tracing::start)?;
+    let (main, tracing) = launch(command, identity, true, Tracing::start)?;
     drop(passed_on);
     say(&json!({"started": main.as_raw(), "processor": tracing.processor()}));
     let service = Service::Launched(main);

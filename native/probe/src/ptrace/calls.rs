@@ -35,6 +35,7 @@ const NR_MOUNT: u32 = 165;
 const NR_SCHED_SETAFFINITY: u32 = 203;
 const NR_SCHED_GETAFFINITY: u32 = 204;
 const NR_UNSHARE: u32 = 272;
+const NR_SETNS: u32 = 308;
 
 impl Watch {
     pub fn enter(&mut self, tid: pid_t, info: &CallInfo) {
@@ -49,8 +50,9 @@ impl Watch {
         }
         thread.args = info.args;
         let nr = info.first as u32;
-        self.refresh_place(tid);
         let rule = self.rules[nr as usize];
+        self.refresh_place(tid);
+        self.settle(tid, &rule);
         if rule.special != Special::Exec {
             self.count_call(tid, nr, info.instruction); // exec: for the program that results
         }
@@ -151,10 +153,15 @@ impl Watch {
             Special::Socketpair => self.note_pair(tid, args[3], socket_of(args[0], args[1])),
             Special::Pipe => self.note_pair(tid, args[0], Kind::Pipe),
             Special::Accept => self.note_accepted(tid, args[0], result),
-            Special::Listen => self.note_listener(tid, args[0] as u32, Some(u64::from(args[1] as u32))),
+            Special::Listen => {
+                self.note_listener(tid, args[0] as u32, Some(u64::from(args[1] as u32)));
+                let process = self.threads.get(&tid).map_or(0, |thread| thread.process);
+                self.processes.entry(process).or_default().listens = true;
+            }
             Special::Identity => self.note_identity(tid),
             Special::Mount => self.note_file_system(tid, args[if rule.nr == NR_MOUNT { 2 } else { 0 }]),
             Special::Fcntl => self.leave_fcntl(tid, rule.nr, result),
+            Special::Chdir => proc::note_root(tid), // also chroot and pivot_root
             Special::CloseRange if args[2] & CLOSE_RANGE_CLOEXEC == 0 => {
                 let table = if args[2] & CLOSE_RANGE_UNSHARE != 0 { self.own_table(tid) } else { table };
                 self.descriptors.close_range(table, args[0] as u32, args[1] as u32);
@@ -176,8 +183,12 @@ impl Watch {
             NR_SENDMSG => self.note_rights(tid, args[1], true),
             NR_RECVMSG => self.note_rights(tid, args[1], false),
             NR_CLONE => self.note_untraced(args[0]),
-            NR_UNSHARE if args[0] & CLONE_FILES != 0 => {
-                self.own_table(tid);
+            NR_SETNS => proc::note_root(tid),
+            NR_UNSHARE => {
+                proc::note_root(tid);
+                if args[0] & CLONE_FILES != 0 {
+                    self.own_table(tid);
+                }
             }
             NR_SCHED_SETAFFINITY => self.note_choice(tid, args[0] as pid_t),
             NR_SCHED_GETAFFINITY => {

@@ -5,6 +5,8 @@
 //! up when it is first used.
 use std::collections::{HashMap, HashSet};
 
+use crate::ptrace::numbers::NumberMap;
+
 /// An open file description, as open(2) calls it.
 #[derive(Default)]
 pub struct OpenFile {
@@ -56,7 +58,7 @@ struct Table {
 pub struct Descriptors {
     files: Vec<OpenFile>,
     free_files: Vec<u32>,
-    tables: HashMap<u32, Table>,
+    tables: NumberMap<u32, Table>,
     next_table: u32,
     /// Sent in messages, by the kernel's name for them (`socket:[7]`), until they arrive.
     in_flight: HashMap<Vec<u8>, u32>,

@@ -47,10 +47,8 @@ fn hand_on(mut tracer: UnixStream) -> Result<(), Failure> {
     let stdin = std::io::stdin();
     let mut chunk = [0; 4096];
     loop {
-        let mut ready = [
-            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut ready =
+            [PollFd::new(stdin.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut ready, PollTimeout::NONE);
         let [typed, signalled] = ready.map(|entry| entry.any().unwrap_or(false));
         if signalled && matches!(signals.read_signal(), Ok(Some(_))) {

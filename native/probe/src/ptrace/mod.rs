@@ -10,6 +10,7 @@ mod descriptors;
 mod files;
 pub mod front;
 mod memory;
+mod numbers;
 mod proc;
 mod raw;
 mod report;

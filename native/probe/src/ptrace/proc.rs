@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::pid_t;
 use nix::errno::Errno;
@@ -23,10 +24,22 @@ pub fn descriptor(tid: pid_t, number: u32) -> Option<Vec<u8>> {
     link(tid, &format!("fd/{number}"))
 }
 
-/// A path as the thread sees it, which may have another root than we; none where it has no name.
+/// Whether a watched process may have another root than we.
+static OTHER_ROOTS: AtomicBool = AtomicBool::new(false);
+
+/// A process is watched from now on, or has changed its root or its mounts: it may see others than we.
+pub fn note_root(tid: pid_t) {
+    if link(tid, "root").as_deref() != Some(b"/") {
+        OTHER_ROOTS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A path as the thread sees it; none where it has no name.
 pub fn seen_by(tid: pid_t, path: &[u8]) -> Option<Vec<u8>> {
-    let root = link(tid, "root").unwrap_or_default();
-    as_seen(path, &root)
+    match OTHER_ROOTS.load(Ordering::Relaxed) {
+        true => as_seen(path, &link(tid, "root").unwrap_or_default()),
+        false => as_seen(path, b"/"),
+    }
 }
 
 /// A folder as the thread sees it, also one that was removed.

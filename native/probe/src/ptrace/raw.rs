@@ -52,7 +52,11 @@ pub fn wait() -> Result<(pid_t, Event), i32> {
     let mut status = 0;
     // SAFETY: `status` is writable.
     let pid = unsafe { libc::waitpid(-1, &mut status, libc::__WALL) };
-    if pid < 0 { Err(Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok((pid, event_of(status))) }
+    if pid < 0 {
+        Err(Error::last_os_error().raw_os_error().unwrap_or(0))
+    } else {
+        Ok((pid, event_of(status)))
+    }
 }
 
 /// Has the calling thread trace the process from now on, without stopping it.

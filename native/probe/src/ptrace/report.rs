@@ -2,12 +2,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::rule_of;
-use crate::layout::{ROLES, STARTS};
-use crate::ptrace::tally::{NO_OBJECT, Tally, Use};
-use crate::ptrace::watch::Watch;
+use crate::layout::{ROLES, STAGE_EXEC, STARTS};
+use crate::ptrace::tally::{NO_OBJECT, Object, Tally, Use};
+use crate::ptrace::watch::{EXEC, NR_EXECVE, Watch};
 use crate::recording::{
-    Call, FORMAT, Fact, FileUse, Identity, Interface, Listener, Peaks, Program, Recording, Start, Through,
-    Traffic,
+    Call, FORMAT, Fact, FileUse, Identity, Interface, Listener, Peaks, Program, Recording, Stage, Start,
+    Through, Traffic,
 };
 
 /// What a tracer is not told, in words that a profile can repeat.
@@ -22,7 +22,7 @@ struct Ids {
 
 impl Ids {
     fn of(tally: &Tally) -> Self {
-        let ran: BTreeSet<u32> = tally.places.iter().map(|(program, _)| *program).collect();
+        let ran: BTreeSet<u32> = tally.places.iter().map(|(program, ..)| *program).collect();
         let all = 0..tally.programs.len() as u32;
         let (first, then): (Vec<u32>, Vec<u32>) = all.partition(|program| ran.contains(program));
         let mut ids = vec![0; tally.programs.len()];
@@ -36,7 +36,7 @@ impl Ids {
     }
 
     fn place(&self, tally: &Tally, place: u32) -> (u32, u32) {
-        let (program, drill) = tally.places[place as usize];
+        let (program, drill, _) = tally.places[place as usize];
         (self.ids[program as usize], drill)
     }
 }
@@ -51,6 +51,7 @@ pub fn gather(watch: &Watch, drills: &[String]) -> Recording {
         lost: lost(tally),
         unknown: UNKNOWN.to_vec(),
         calls: calls(tally, &ids),
+        stages: stages(tally, &ids),
         facts: facts(tally, &ids),
         files: files(tally, &ids),
         through: through(tally, &ids),
@@ -100,6 +101,23 @@ fn calls(tally: &Tally, ids: &Ids) -> Vec<Call> {
         }
     }
     calls.into_values().collect()
+}
+
+/// The calls again, by what the process was: a worker or not, settled or not. An execve that
+/// succeeded is the old program's here, for it was made under the rights of that.
+fn stages(tally: &Tally, ids: &Ids) -> Vec<Stage> {
+    let mut rows: BTreeMap<((u32, u32), u32, u32), u64> = BTreeMap::new();
+    let stage_of = |place: u32| tally.places[place as usize].2;
+    for ((place, nr, _), count) in tally.counters.iter().zip(&tally.counts) {
+        if stage_of(*place) != STAGE_EXEC && *count > 0 {
+            *rows.entry((ids.place(tally, *place), stage_of(*place), *nr)).or_default() += count;
+        }
+    }
+    for ((place, _, _), count) in tally.starts.iter().filter(|((_, _, how), _)| *how == EXEC) {
+        *rows.entry((ids.place(tally, *place), stage_of(*place), NR_EXECVE)).or_default() += count;
+    }
+    let row = |(((program, drill), stage, nr), count)| Stage::new(program, drill, stage, nr, count);
+    rows.into_iter().map(row).collect()
 }
 
 fn facts(tally: &Tally, ids: &Ids) -> Vec<Fact> {
@@ -152,59 +170,76 @@ fn through(tally: &Tally, ids: &Ids) -> Vec<Through> {
 }
 
 fn traffic(tally: &Tally, ids: &Ids) -> Vec<Traffic> {
-    let row = |((place, nr, object), [count, bytes, jumps]): (&(u32, u32, u32), &[u64; 3])| {
-        let (program, drill) = ids.place(tally, *place);
-        let found = &tally.objects[*object as usize];
+    let mut rows: BTreeMap<((u32, u32), u32, u32), [u64; 3]> = BTreeMap::new();
+    for ((place, nr, object), sums) in &tally.traffic {
+        let row = rows.entry((ids.place(tally, *place), *nr, *object)).or_default();
+        row.iter_mut().zip(sums).for_each(|(sum, more)| *sum += more);
+    }
+    let row = |(((program, drill), nr, object), [count, bytes, jumps])| {
+        let found: &Object = &tally.objects[object as usize];
         let (object, component) = (found.name.clone(), found.component.clone());
-        Traffic { program, drill, nr: *nr, object, component, count: *count, bytes: *bytes, jumps: *jumps }
+        Traffic { program, drill, nr, object, component, count, bytes, jumps }
     };
-    let mut rows: Vec<Traffic> = tally.traffic.iter().map(row).collect();
+    let mut rows: Vec<Traffic> = rows.into_iter().map(row).collect();
     rows.sort_by(|a, b| (a.program, a.drill, a.nr, &a.object).cmp(&(b.program, b.drill, b.nr, &b.object)));
     rows
 }
 
 fn listeners(tally: &Tally, ids: &Ids) -> Vec<Listener> {
-    let row = |(key, counts): (&crate::ptrace::tally::ListenerKey, &crate::ptrace::tally::ListenerCounts)| {
-        let (program, drill) = ids.place(tally, key.place);
-        Listener {
-            program,
-            drill,
-            family: key.family,
-            kind: key.kind,
-            address: key.address.clone(),
-            port: key.port,
-            backlog: counts.backlog,
-            queue_peak: counts.queue_peak,
-            accepted: counts.accepted,
-        }
+    // Sockets by place, port, address, family and type: backlog, longest queue, accepted.
+    type Socket<'a> = ((u32, u32), u16, &'a str, u16, u16);
+    let mut rows: BTreeMap<Socket<'_>, [u64; 3]> = BTreeMap::new();
+    for (key, counts) in &tally.listeners {
+        let socket = (ids.place(tally, key.place), key.port, &key.address[..], key.family, key.kind);
+        let [backlog, queue_peak, accepted] = rows.entry(socket).or_default();
+        *backlog = counts.backlog.max(*backlog);
+        *queue_peak = counts.queue_peak.max(*queue_peak);
+        *accepted += counts.accepted;
+    }
+    let row = |(socket, [backlog, queue_peak, accepted]): (Socket<'_>, [u64; 3])| {
+        let ((program, drill), port, address, family, kind) = socket;
+        let address = address.to_string();
+        Listener { program, drill, family, kind, address, port, backlog, queue_peak, accepted }
     };
-    let mut rows: Vec<Listener> = tally.listeners.iter().map(row).collect();
-    rows.sort_by(|a, b| {
-        (a.program, a.drill, a.port, &a.address).cmp(&(b.program, b.drill, b.port, &b.address))
-    });
-    rows
+    rows.into_iter().map(row).collect()
 }
 
 fn identities(tally: &Tally, ids: &Ids) -> Vec<Identity> {
-    let row = |(place, uid, gid, no_new_privs): &(u32, u64, u64, bool)| {
+    let placed = tally.identities.iter().map(|(place, uid, gid, flag)| {
         let (program, drill) = ids.place(tally, *place);
-        Identity { program, drill, uid: *uid, gid: *gid, no_new_privs: *no_new_privs }
-    };
-    tally.identities.iter().map(row).collect()
+        (program, drill, *uid, *gid, *flag)
+    });
+    let rows: BTreeSet<(u32, u32, u64, u64, bool)> = placed.collect();
+    let row = |(program, drill, uid, gid, no_new_privs)| Identity { program, drill, uid, gid, no_new_privs };
+    rows.into_iter().map(row).collect()
 }
 
 fn starts(tally: &Tally, ids: &Ids) -> Vec<Start> {
-    let row = |((place, child, how), count): (&(u32, u32, usize), &u64)| {
-        let (program, drill) = ids.place(tally, *place);
-        Start { program, child: ids.ids[*child as usize], drill, how: STARTS[*how], count: *count }
+    let mut rows: BTreeMap<((u32, u32), u32, usize), u64> = BTreeMap::new();
+    for ((place, child, how), count) in &tally.starts {
+        *rows.entry((ids.place(tally, *place), ids.ids[*child as usize], *how)).or_default() += count;
+    }
+    let row = |(((program, drill), child, how), count): (((u32, u32), u32, usize), u64)| Start {
+        program,
+        child,
+        drill,
+        how: STARTS[how],
+        count,
     };
-    tally.starts.iter().map(row).collect()
+    rows.into_iter().map(row).collect()
 }
 
 fn interfaces(tally: &Tally, ids: &Ids) -> Vec<Interface> {
-    let row = |((place, name), count): (&(u32, String), &u64)| {
-        let (program, drill) = ids.place(tally, *place);
-        Interface { program, drill, kind: "filesystem", name: name.clone(), count: *count }
+    let mut rows: BTreeMap<((u32, u32), &str), u64> = BTreeMap::new();
+    for ((place, name), count) in &tally.file_systems {
+        *rows.entry((ids.place(tally, *place), name)).or_default() += count;
+    }
+    let row = |(((program, drill), name), count): (((u32, u32), &str), u64)| Interface {
+        program,
+        drill,
+        kind: "filesystem",
+        name: name.to_string(),
+        count,
     };
-    tally.file_systems.iter().map(row).collect()
+    rows.into_iter().map(row).collect()
 }

@@ -1,6 +1,8 @@
-//! Counts by program and drill, as they come; `report.rs` turns them into a recording.
+//! Counts by program, drill and stage, as they come; `report.rs` turns them into a recording.
 //! All keys are numbers or bytes in a buffer that is used again, so that what is known takes no memory.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::ptrace::numbers::NumberMap;
 
 /// No program or library: of calls that no instruction is known for.
 pub const NO_OBJECT: u32 = u32::MAX;
@@ -88,14 +90,14 @@ pub struct Tally {
     /// Programs and libraries by path, in the order in which they were met.
     pub programs: Vec<String>,
     program_ids: HashMap<Vec<u8>, u32>,
-    /// Program and drill of each place.
-    pub places: Vec<(u32, u32)>,
-    place_ids: HashMap<(u32, u32), u32>,
+    /// Program, drill and stage (`layout::STAGE_*`) of each place.
+    pub places: Vec<(u32, u32, u32)>,
+    place_ids: NumberMap<(u32, u32, u32), u32>,
     /// Place, call and object of each counter.
     pub counters: Vec<(u32, u32, u32)>,
-    counter_ids: HashMap<(u32, u32, u32), u32>,
+    counter_ids: NumberMap<(u32, u32, u32), u32>,
     pub counts: Vec<u64>,
-    pub errors: HashMap<(u32, u32, u16), u64>,
+    pub errors: NumberMap<(u32, u32, u16), u64>,
     pub facts: HashMap<(u32, u32, [u64; 3]), [u64; 2]>,
     pub files: HashMap<Vec<u8>, u64>,
     file_key: Vec<u8>,
@@ -103,7 +105,7 @@ pub struct Tally {
     pub objects: Vec<Object>,
     object_ids: HashMap<Vec<u8>, u32>,
     /// Operations, bytes, jumps.
-    pub traffic: HashMap<(u32, u32, u32), [u64; 3]>,
+    pub traffic: NumberMap<(u32, u32, u32), [u64; 3]>,
     pub listeners: BTreeMap<ListenerKey, ListenerCounts>,
     pub identities: BTreeSet<(u32, u64, u64, bool)>,
     /// By place, program that was started, and how (index among `layout::STARTS`).
@@ -124,10 +126,10 @@ impl Tally {
         id
     }
 
-    pub fn place(&mut self, program: u32, drill: u32) -> u32 {
+    pub fn place(&mut self, program: u32, drill: u32, stage: u32) -> u32 {
         let places = &mut self.places;
-        *self.place_ids.entry((program, drill)).or_insert_with(|| {
-            places.push((program, drill));
+        *self.place_ids.entry((program, drill, stage)).or_insert_with(|| {
+            places.push((program, drill, stage));
             places.len() as u32 - 1
         })
     }

@@ -110,7 +110,8 @@ impl Watch {
             }));
         }
         // Deleted, or in memory: one object for each component.
-        let component = if link.starts_with(b"/memfd:") { "tmpfs".into() } else { component(tid, descriptor) };
+        let component =
+            if link.starts_with(b"/memfd:") { "tmpfs".into() } else { component(tid, descriptor) };
         let regular = regular();
         let key = format!("{NO_NAME}{component}{regular}");
         Some(self.tally.object(key.as_bytes(), || Object { name: NO_NAME.into(), component, regular }))

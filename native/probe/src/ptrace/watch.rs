@@ -1,24 +1,25 @@
 //! Who is watched: births, execs and deaths, and what is kept of each thread.
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use libc::pid_t;
 
 use crate::calls::{self, Rule};
-use crate::layout::{CALLS, STARTS};
+use crate::layout::{CALLS, STAGE_EXEC, STAGE_SETTLED, STAGE_WORKER, STARTS};
 use crate::ptrace::descriptors::Descriptors;
+use crate::ptrace::numbers::NumberMap;
 use crate::ptrace::proc::{self, Mapping};
 use crate::ptrace::tally::{NO_OBJECT, Tally};
 use crate::ptrace::{memory, raw};
 
 const NR_CLONE: u32 = 56;
-const NR_EXECVE: u32 = 59;
+pub const NR_EXECVE: u32 = 59;
 const NR_CLONE3: u32 = 435;
 const CLONE_FILES: u64 = 0x400; // linux/sched.h
 const CLONE_THREAD: u64 = 0x10000;
 const CLONE_UNTRACED: u64 = 0x0080_0000;
 const THREAD: usize = 0; // of STARTS
 const FORK: usize = 1;
-const EXEC: usize = 2;
+pub const EXEC: usize = 2;
 const CACHED: usize = 64;
 pub const NO_NAME: &[u8] = b"(no name: deleted, or in memory)";
 
@@ -38,6 +39,8 @@ pub struct Thread {
     pub active: bool,
     pub program: u32,
     pub drill: u32,
+    /// What its process is and has done, as far as this thread knows: `layout::STAGE_*`.
+    pub stage: u32,
     pub place: u32,
     /// The call in progress that is noted when it returns.
     pub pending: Option<u32>,
@@ -55,6 +58,10 @@ pub struct Thread {
 #[derive(Default)]
 pub struct Process {
     threads: u32,
+    /// A listen(2) of it, or of the one that forked it before, succeeded.
+    pub listens: bool,
+    /// It has waited since.
+    settled: bool,
     pub mappings: Vec<Mapping>,
 }
 
@@ -66,8 +73,8 @@ pub struct Watch {
     pub ended: Option<i32>,
     /// Whether it has executed the command.
     pub started: bool,
-    pub threads: HashMap<pid_t, Thread>,
-    pub processes: HashMap<pid_t, Process>,
+    pub threads: NumberMap<pid_t, Thread>,
+    pub processes: NumberMap<pid_t, Process>,
     /// Stopped at birth, before its parent's event told of it.
     early: HashSet<pid_t>,
     pub rules: Vec<Rule>,
@@ -88,8 +95,8 @@ impl Watch {
             main,
             ended: None,
             started: false,
-            threads: HashMap::new(),
-            processes: HashMap::new(),
+            threads: NumberMap::default(),
+            processes: NumberMap::default(),
             early: HashSet::new(),
             rules: (0..CALLS as u32).map(calls::rule_of).collect(),
             tally: Tally::default(),
@@ -109,7 +116,22 @@ impl Watch {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         if thread.drill != self.drill {
             thread.drill = self.drill;
-            thread.place = self.tally.place(thread.program, self.drill);
+            thread.place = self.tally.place(thread.program, self.drill, thread.stage);
+            thread.cache = [NOTHING; CACHED];
+        }
+    }
+
+    /// What the process has done by the time of this call: one of its threads may have settled it. The
+    /// definition is that of `enum stage` in shared.h.
+    pub fn settle(&mut self, tid: pid_t, rule: &Rule) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(process) = self.processes.get_mut(&thread.process).filter(|process| process.listens) else {
+            return;
+        };
+        if thread.stage & STAGE_SETTLED == 0 && (process.settled || rule.is_wait(&thread.args)) {
+            process.settled = true;
+            thread.stage |= STAGE_SETTLED;
+            thread.place = self.tally.place(thread.program, thread.drill, thread.stage);
             thread.cache = [NOTHING; CACHED];
         }
     }
@@ -163,16 +185,26 @@ impl Watch {
         let is_thread = flags & CLONE_THREAD != 0;
         let process = if is_thread { from.process } else { child };
         let (active, program, drill, place) = (from.active, from.program, from.drill, from.place);
-        let (table, confined, cache) = (from.table, from.confined, from.cache);
+        let (table, confined, stage, cache) = (from.table, from.confined, from.stage, from.cache);
+        let listens = self.processes.get(&from.process).is_some_and(|process| process.listens);
         let table = match flags & CLONE_FILES {
             0 => self.descriptors.copy(table),
             _ => self.descriptors.share(table),
         };
         let fresh = fresh_thread(process, table, confined);
-        self.threads.insert(child, Thread { active, program, drill, place, cache, ..fresh });
+        let mut to = Thread { active, program, drill, stage, place, cache, ..fresh };
+        if !is_thread {
+            to.stage = STAGE_WORKER;
+            to.place = self.tally.place(program, drill, STAGE_WORKER);
+            to.cache = [NOTHING; CACHED];
+        }
+        self.threads.insert(child, to);
         if active {
             self.tally.note_start(place, program, if is_thread { THREAD } else { FORK });
             self.add_living(process);
+        }
+        if let Some(made) = self.processes.get_mut(&process).filter(|_| !is_thread) {
+            made.listens = listens;
         }
         self.early.remove(&child)
     }
@@ -247,13 +279,16 @@ impl Watch {
             self.tally.note_start(self.threads[&tid].place, program, EXEC);
         } else {
             self.started = true;
+            proc::note_root(tid);
             self.add_living(tid);
             self.descriptors.raise_peak(2);
         }
         let table = self.descriptors.keep_only(table, &proc::descriptors(tid));
-        let place = self.tally.place(program, self.drill);
+        let place = self.tally.place(program, self.drill, STAGE_EXEC);
         let drill = self.drill;
-        self.processes.entry(tid).or_default().mappings.clear();
+        let process = self.processes.entry(tid).or_default();
+        process.mappings.clear();
+        process.settled = false;
         if let Some(thread) = self.threads.get_mut(&tid) {
             let cache = [NOTHING; CACHED];
             let confined = thread.confined;
@@ -263,6 +298,11 @@ impl Watch {
         self.count_call(tid, nr, 0);
         self.note_identity(tid);
         self.note_executed(tid, nr);
+        let place = self.tally.place(program, drill, 0);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.place = place;
+            thread.cache = [NOTHING; CACHED];
+        }
     }
 
     pub fn note_identity(&mut self, tid: pid_t) {
@@ -283,6 +323,7 @@ fn fresh_thread(process: pid_t, table: u32, confined: bool) -> Thread {
         active: false,
         program: 0,
         drill: 0,
+        stage: 0,
         place: 0,
         pending: None,
         args: [0; 6],
