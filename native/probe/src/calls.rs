@@ -63,8 +63,6 @@ pub struct Rule {
     pub waits: u8,
 }
 
-const WNOHANG: u64 = 1; // include/uapi/linux/wait.h
-
 // `moves` of shared.h: what goes through the descriptor in the first argument.
 pub const MOVES_BYTES: u8 = 2;
 pub const MOVES_ON: u8 = 4;
@@ -139,14 +137,6 @@ impl Rule {
 
     const fn special(self, special: Special) -> Self {
         Rule { special, ..self }
-    }
-
-    /// Whether a call with these arguments waits.
-    pub fn is_wait(&self, args: &[u64; 6]) -> bool {
-        match self.waits {
-            0 | 1 => self.waits == 1,
-            argument => args[usize::from(argument - 1)] & WNOHANG == 0,
-        }
     }
 
     /// How many numbers one fact of this call has.

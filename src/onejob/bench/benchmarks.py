@@ -11,8 +11,8 @@ from onejob.bench.malloc_speed import measure_malloc_speed
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
-from onejob.bench.redis_cost import measure_redis_cost
 from onejob.bench.ptrace_cost import measure_ptrace_cost
+from onejob.bench.redis_cost import measure_redis_cost
 from onejob.bench.result import Result
 from onejob.bench.subject import Benchmark, Subject
 from onejob.model.errors import InputError

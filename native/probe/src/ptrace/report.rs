@@ -175,7 +175,8 @@ fn traffic(tally: &Tally, ids: &Ids) -> Vec<Traffic> {
         let row = rows.entry((ids.place(tally, *place), *nr, *object)).or_default();
         row.iter_mut().zip(sums).for_each(|(sum, more)| *sum += more);
     }
-    let row = |(((program, drill), nr, object), [count, bytes, jumps])| {
+    let row = |(((program, drill), nr, object), sums): (((u32, u32), u32, u32), [u64; 3])| {
+        let [count, bytes, jumps] = sums;
         let found: &Object = &tally.objects[object as usize];
         let (object, component) = (found.name.clone(), found.component.clone());
         Traffic { program, drill, nr, object, component, count, bytes, jumps }

@@ -128,7 +128,7 @@ impl Watch {
         let Some(process) = self.processes.get_mut(&thread.process).filter(|process| process.listens) else {
             return;
         };
-        if thread.stage & STAGE_SETTLED == 0 && (process.settled || rule.is_wait(&thread.args)) {
+        if thread.stage & STAGE_SETTLED == 0 && (process.settled || waits(rule, &thread.args)) {
             process.settled = true;
             thread.stage |= STAGE_SETTLED;
             thread.place = self.tally.place(thread.program, thread.drill, thread.stage);
@@ -314,6 +314,14 @@ impl Watch {
     /// All processes that are watched, and those that nobody has told of yet.
     pub fn living(&self) -> Vec<pid_t> {
         self.processes.keys().chain(&self.early).copied().collect()
+    }
+}
+
+/// Whether a call with these arguments waits.
+fn waits(rule: &Rule, args: &[u64; 6]) -> bool {
+    match rule.waits {
+        0 | 1 => rule.waits == 1,
+        argument => args[usize::from(argument - 1)] & libc::WNOHANG as u64 == 0,
     }
 }
 
