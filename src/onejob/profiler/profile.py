@@ -27,6 +27,11 @@ from onejob.profiler.subject import Subject
 
 _RUN = "/run"
 
+_WITHOUT_ROOT = (
+    "without it, onejob-probe record --backend ptrace --output FILE -- COMMAND watches a service of"
+    " yours, and onejob profile --from FILE makes a profile of that"
+)
+
 
 def take_profile(
     workload: Workload,
@@ -44,7 +49,7 @@ def take_profile(
     Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
     ServiceError (the service or a drill failed). Leaves nothing behind in any case.
     """
-    need_root("profiling")
+    need_root("profiling", _WITHOUT_ROOT)
     need_packages(workload.packages, workload.name)
     if workload.network == "host":
         need_free_ports(workload.ports)
