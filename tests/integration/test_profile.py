@@ -23,6 +23,7 @@ signal = "USR1"
 expect = {{ files = [{{ path = "{folder}/done", exists = true }}] }}
 """
 pytestmark = [pytest.mark.root, pytest.mark.ebpf]
+BACKENDS = ["ebpf", "ptrace"]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +38,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def profile(place: Path, onejob: Onejob) -> Profile:
+@pytest.fixture(scope="module", params=BACKENDS)
+def profile(request: pytest.FixtureRequest, place: Path, onejob: Onejob) -> Profile:
     """The known service's profile, taken by the command line."""
     (place / "workload.toml").write_text(
         WORKLOAD.format(program=place / "known_service", folder=place)
     )
     output = place / "known.profile.xml"
-    done = onejob("profile", "--workload", place / "workload.toml", "-o", output)
+    done = onejob(
+        "profile", "-w", place / "workload.toml", "-o", output, "--backend", request.param
+    )
     assert done.returncode == 0, done.stderr
+    assert ("watching by ptrace: it runs several times slower" in done.stderr) == (
+        request.param == "ptrace"
+    )
     assert "Traceback" not in done.stderr
     return load_profile(output)
 

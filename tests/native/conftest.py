@@ -9,6 +9,12 @@ from recorder_driver import Recorder
 from rows_container import make_container
 
 
+@pytest.fixture(scope="module", params=[pytest.param("ebpf", marks=pytest.mark.ebpf), "ptrace"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """What the probe watches with: what is seen must not depend on it."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The service of the tests of process 1, compiled once."""

@@ -1,4 +1,4 @@
-"""The eBPF observer, driven from outside with workloads that do exactly 23 of each thing."""
+"""The observer, driven from outside with workloads that do exactly 23 of each thing."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from probe_driver import PATIENCE, Probe, Recording, is_running, record
 from onejob.base.natives import native_path
 from onejob.model.errors import OnejobError
 
-pytestmark = [pytest.mark.ebpf, pytest.mark.root]
+pytestmark = pytest.mark.root
 
 SOURCE = Path(__file__).parent / "workload_known.c"
 TIMES = 23
@@ -43,16 +43,16 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Counts:
     """What the workload `counts` was recorded to do, and the folder it worked in."""
 
-    def __init__(self, folder: Path, known: Path) -> None:
+    def __init__(self, folder: Path, known: Path, backend: str) -> None:
         self.files = folder / "files"
         self.files.mkdir()
         self.program = known
-        self.recording = record(folder, known, "counts", self.files)
+        self.recording = record(folder, known, "counts", self.files, backend=backend)
 
 
 @pytest.fixture(scope="module")
-def counts(known: Path, tmp_path_factory: pytest.TempPathFactory) -> Counts:
-    return Counts(tmp_path_factory.mktemp("counts"), known)
+def counts(known: Path, backend: str, tmp_path_factory: pytest.TempPathFactory) -> Counts:
+    return Counts(tmp_path_factory.mktemp("counts"), known, backend)
 
 
 PLAIN_CALLS = [
@@ -146,7 +146,7 @@ def test_peaks_of_the_only_program_are_those_of_all(counts: Counts, known: Path)
     assert peaks == (TIMES + 1, TIMES + 1, 3 + 2 * TIMES)
 
 
-def test_peaks_of_each_program(tmp_path: Path) -> None:
+def test_peaks_of_each_program(tmp_path: Path, backend: str) -> None:
     """Python with three files open starts five sleeps, one of which inherits a descriptor of 40."""
     script = (
         "import os, subprocess, sys, time\n"
@@ -157,7 +157,7 @@ def test_peaks_of_each_program(tmp_path: Path) -> None:
         "[sleep.kill() for sleep in sleeps]\n"
         "[sleep.wait() for sleep in sleeps]\n"
     )
-    recording = record(tmp_path, Path(sys.executable), "-c", script)
+    recording = record(tmp_path, Path(sys.executable), "-c", script, backend=backend)
     python, sleep = os.path.realpath(sys.executable), os.path.realpath(str(shutil.which("sleep")))
     processes, threads, descriptors = recording.program_peaks(sleep)
     assert (processes, threads, descriptors) == (5, 5, 41)
@@ -167,13 +167,13 @@ def test_peaks_of_each_program(tmp_path: Path) -> None:
     assert descriptors == 78
 
 
-def test_threads_alive_at_once(known: Path, tmp_path: Path) -> None:
-    peaks = record(tmp_path, known, "threads").peaks
+def test_threads_alive_at_once(known: Path, tmp_path: Path, backend: str) -> None:
+    peaks = record(tmp_path, known, "threads", backend=backend).peaks
     assert (peaks["processes"], peaks["threads"]) == (1, TIMES + 1)
 
 
-def test_threads_on_all_processors_lose_nothing(known: Path, tmp_path: Path) -> None:
-    recording = record(tmp_path, known, "hammer")
+def test_threads_on_all_processors_lose_nothing(known: Path, tmp_path: Path, backend: str) -> None:
+    recording = record(tmp_path, known, "hammer", backend=backend)
     assert recording.count("getppid") == 60_000
     here = Path.cwd()
     names = ["/missing/0", "/missing/4", f"{here}/missing-1", f"{here}/missing-2"]
@@ -182,8 +182,8 @@ def test_threads_on_all_processors_lose_nothing(known: Path, tmp_path: Path) -> 
     assert missing == dict.fromkeys(names, 10_000)
 
 
-def test_exec_by_a_thread_that_is_not_the_first(known: Path, tmp_path: Path) -> None:
-    recording = record(tmp_path, known, "thread-exec")
+def test_exec_by_a_thread_that_is_not_the_first(known: Path, tmp_path: Path, backend: str) -> None:
+    recording = record(tmp_path, known, "thread-exec", backend=backend)
     true = shutil.which("true")
     assert true is not None
     assert recording.programs == [str(known), os.path.realpath(true)]
@@ -194,8 +194,10 @@ def test_exec_by_a_thread_that_is_not_the_first(known: Path, tmp_path: Path) -> 
     assert recording.program_peaks(os.path.realpath(true))[:2] == (1, 1)
 
 
-def test_sockets_that_go_in_other_ways_than_close(known: Path, tmp_path: Path) -> None:
-    assert record(tmp_path, known, "sockets").peaks["sockets"] == TIMES
+def test_sockets_that_go_in_other_ways_than_close(
+    known: Path, tmp_path: Path, backend: str
+) -> None:
+    assert record(tmp_path, known, "sockets", backend=backend).peaks["sockets"] == TIMES
 
 
 @pytest.fixture
@@ -220,8 +222,8 @@ def test_strace_counts_the_same(counts: Counts, straced: Counter[int]) -> None:
     assert recorded == dict(straced)
 
 
-def test_calls_belong_to_the_drill_that_runs(known: Path, tmp_path: Path) -> None:
-    with Probe(tmp_path, known, "bursts", first_drill="boot") as probe:
+def test_calls_belong_to_the_drill_that_runs(known: Path, tmp_path: Path, backend: str) -> None:
+    with Probe(tmp_path, known, "bursts", first_drill="boot", backend=backend) as probe:
         pid = probe.expect("started")
         probe.wait_for_log("ready")
         for times, name in enumerate(["serve", "reload"], start=1):
@@ -238,8 +240,10 @@ def test_calls_belong_to_the_drill_that_runs(known: Path, tmp_path: Path) -> Non
     assert by_drill == {1: TIMES, 2: TIMES}
 
 
-def test_a_daemon_in_its_own_session_is_watched_and_killed(known: Path, tmp_path: Path) -> None:
-    with Probe(tmp_path, known, "daemon") as probe:
+def test_a_daemon_in_its_own_session_is_watched_and_killed(
+    known: Path, tmp_path: Path, backend: str
+) -> None:
+    with Probe(tmp_path, known, "daemon", backend=backend) as probe:
         probe.expect("started")
         assert probe.expect("exited") == {"status": 0}
         pid = int(probe.wait_for_log("daemon ").split()[1])
@@ -250,8 +254,8 @@ def test_a_daemon_in_its_own_session_is_watched_and_killed(known: Path, tmp_path
     assert recording.count("getppid") == TIMES
 
 
-def test_2000_short_lived_children_lose_nothing(known: Path, tmp_path: Path) -> None:
-    recording = record(tmp_path, known, "crowd", "2000")
+def test_2000_short_lived_children_lose_nothing(known: Path, tmp_path: Path, backend: str) -> None:
+    recording = record(tmp_path, known, "crowd", "2000", backend=backend)
     assert recording.count("getppid") == 2000
     assert recording.count("exit_group") == 2001
     true = shutil.which("true")
@@ -262,10 +266,12 @@ def test_2000_short_lived_children_lose_nothing(known: Path, tmp_path: Path) -> 
     assert recording.peaks["processes"] <= 21
 
 
-def test_relative_paths_from_deep_folders_and_a_jail(known: Path, tmp_path: Path) -> None:
+def test_relative_paths_from_deep_folders_and_a_jail(
+    known: Path, tmp_path: Path, backend: str
+) -> None:
     files = tmp_path / "files"
     files.mkdir()
-    recording = record(tmp_path, known, "places", files)
+    recording = record(tmp_path, known, "places", files, backend=backend)
     deep = f"{files}/{'a-rather-long-name/' * 100}deep"
     assert recording.files("open", created=True) == {deep: 1, "/jailed": 1}
     assert recording.files("chroot") == {f"{files}/jail": 1}
@@ -273,17 +279,17 @@ def test_relative_paths_from_deep_folders_and_a_jail(known: Path, tmp_path: Path
     assert recording.count("open") == 4
 
 
-def test_a_script_is_two_executed_files(tmp_path: Path) -> None:
+def test_a_script_is_two_executed_files(tmp_path: Path, backend: str) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\nexit 7\n")
     script.chmod(0o755)
-    recording = record(tmp_path, script, status=7)
+    recording = record(tmp_path, script, status=7, backend=backend)
     assert recording.files("execve", role="exec") == {str(script): 1, "/bin/sh": 1}
     assert recording.programs == [os.path.realpath("/bin/sh")]
 
 
-def test_a_missing_command_is_127_with_a_hint(tmp_path: Path) -> None:
-    with Probe(tmp_path, "no-such-command") as probe:
+def test_a_missing_command_is_127_with_a_hint(tmp_path: Path, backend: str) -> None:
+    with Probe(tmp_path, "no-such-command", backend=backend) as probe:
         answer = probe.read()
         assert answer["error"] == "cannot execute no-such-command: No such file or directory"
         assert "PATH" in answer["hint"]
@@ -309,6 +315,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_start(tmp_path: 
     assert "No such file or directory" in json.loads(done.stdout)["error"]
 
 
+@pytest.mark.ebpf
 def test_without_rights_it_is_3(tmp_path: Path) -> None:
     command = ["record", "--output", str(tmp_path / "file"), "--", "true"]
     done = subprocess.run(
@@ -321,8 +328,8 @@ def test_without_rights_it_is_3(tmp_path: Path) -> None:
     assert answer["error"].startswith("cannot load the eBPF program: Operation not permitted")
 
 
-def test_a_bad_request_is_told_and_the_recording_goes_on(tmp_path: Path) -> None:
-    with Probe(tmp_path, "sleep", "60") as probe:
+def test_a_bad_request_is_told_and_the_recording_goes_on(tmp_path: Path, backend: str) -> None:
+    with Probe(tmp_path, "sleep", "60", backend=backend) as probe:
         probe.expect("started")
         probe.ask(nonsense=1)
         assert "unknown variant" in probe.read()["error"]
@@ -330,8 +337,10 @@ def test_a_bad_request_is_told_and_the_recording_goes_on(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_all_and_writes(tmp_path: Path, number: signal.Signals) -> None:
-    with Probe(tmp_path, "sh", "-c", "sleep 60 & setsid sleep 61 & echo $!; wait") as probe:
+def test_a_signal_ends_all_and_writes(tmp_path: Path, number: signal.Signals, backend: str) -> None:
+    with Probe(
+        tmp_path, "sh", "-c", "sleep 60 & setsid sleep 61 & echo $!; wait", backend=backend
+    ) as probe:
         main = probe.expect("started")
         child = int(probe.wait_for_log("\n"))
         probe.process.send_signal(number)
@@ -343,10 +352,12 @@ def test_a_signal_ends_all_and_writes(tmp_path: Path, number: signal.Signals) ->
     assert Recording(probe.output).lost() == {}
 
 
-def test_what_the_command_inherits_is_not_kept_by_the_probe(tmp_path: Path) -> None:
+def test_what_the_command_inherits_is_not_kept_by_the_probe(tmp_path: Path, backend: str) -> None:
     """Otherwise whoever holds the other end would not see that the command is gone."""
     ours, theirs = os.pipe()
-    with Probe(tmp_path, "bash", "-c", f"echo word >&{theirs}", pass_fds=[theirs]) as probe:
+    with Probe(
+        tmp_path, "bash", "-c", f"echo word >&{theirs}", pass_fds=[theirs], backend=backend
+    ) as probe:
         os.close(theirs)
         probe.expect("started")
         with open(ours, "rb") as pipe:
@@ -355,17 +366,17 @@ def test_what_the_command_inherits_is_not_kept_by_the_probe(tmp_path: Path) -> N
         probe.finish()
 
 
-def test_end_of_input_ends_all_and_writes(tmp_path: Path) -> None:
-    with Probe(tmp_path, "sleep", "60") as probe:
+def test_end_of_input_ends_all_and_writes(tmp_path: Path, backend: str) -> None:
+    with Probe(tmp_path, "sleep", "60", backend=backend) as probe:
         main = probe.expect("started")
     assert probe.process.returncode == 0
     assert not is_running(main)
     assert probe.output.exists()
 
 
-def test_the_service_starts_with_clean_signals_and_no_input(tmp_path: Path) -> None:
+def test_the_service_starts_with_clean_signals_and_no_input(tmp_path: Path, backend: str) -> None:
     show = "grep -E '^Sig(Blk|Ign)' /proc/self/status; readlink /proc/self/fd/0"
-    with Probe(tmp_path, "sh", "-c", show) as probe:
+    with Probe(tmp_path, "sh", "-c", show, backend=backend) as probe:
         probe.expect("started")
         assert probe.expect("exited") == {"status": 0}
         probe.finish()
@@ -375,6 +386,7 @@ def test_the_service_starts_with_clean_signals_and_no_input(tmp_path: Path) -> N
     assert stdin == "/dev/null"
 
 
+@pytest.mark.ebpf
 def test_check_says_that_ebpf_is_usable() -> None:
     done = subprocess.run(
         [str(native_path("onejob-probe")), "check"], capture_output=True, timeout=PATIENCE

@@ -9,7 +9,7 @@ from probe_driver import Probe, Recording, compile_known
 
 from onejob.base import linux
 
-pytestmark = [pytest.mark.ebpf, pytest.mark.root]
+pytestmark = pytest.mark.root
 
 TIMES = 23
 
@@ -31,9 +31,9 @@ def burst(probe: Probe, pid: int, times: int) -> None:
 
 
 def test_each_snapshot_is_exact_and_says_that_it_is_not_the_end(
-    known: Path, tmp_path: Path
+    known: Path, tmp_path: Path, backend: str
 ) -> None:
-    with Probe(tmp_path, known, "bursts") as probe:
+    with Probe(tmp_path, known, "bursts", backend=backend) as probe:
         pid = probe.expect("started")
         probe.wait_for_log("ready")
         for times in (1, 2, 3):
@@ -52,13 +52,13 @@ def test_each_snapshot_is_exact_and_says_that_it_is_not_the_end(
 
 
 def test_a_full_disk_keeps_the_snapshot_before_and_the_watch_goes_on(
-    known: Path, tmp_path: Path
+    known: Path, tmp_path: Path, backend: str
 ) -> None:
     full = tmp_path / "full"
     full.mkdir()
     linux.mount("test", full, "tmpfs", 0, "size=256k")
     try:
-        with Probe(full, known, "bursts", log=tmp_path / "log") as probe:
+        with Probe(full, known, "bursts", log=tmp_path / "log", backend=backend) as probe:
             pid = probe.expect("started")
             probe.wait_for_log("ready")
             burst(probe, pid, 1)

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from probe_driver import NR, Recording, record
 
-pytestmark = [pytest.mark.ebpf, pytest.mark.root]
+pytestmark = pytest.mark.root
 SOURCE = Path(__file__).parent / "workload_stages.c"
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def recording(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("stages")
     program = folder / "service"
     options = ["-O1", "-Wall", "-Wno-unused-result", "-Werror", "-pthread", "-o", str(program)]
     subprocess.run(["gcc", *options, str(SOURCE)], check=True, timeout=60)
-    return record(folder, program)
+    return record(folder, program, backend=backend)
 
 
 def stages(recording: Recording, name: str) -> dict[tuple[str, str], int]:

@@ -9,14 +9,14 @@ from probe_driver import Probe
 
 from onejob.base.natives import native_path
 
-pytestmark = [pytest.mark.ebpf, pytest.mark.root]
+pytestmark = pytest.mark.root
 
 SCRIPT = "id -u; id -g; id -G; grep CapEff /proc/self/status | tr -dc 1-9; echo done; sleep 100"
 
 
-def test_a_command_that_refuses_to_be_root(tmp_path: Path) -> None:
+def test_a_command_that_refuses_to_be_root(tmp_path: Path, backend: str) -> None:
     """It would otherwise need setpriv or su, which would then stand in the profile."""
-    with Probe(tmp_path, "/bin/sh", "-c", SCRIPT, user="65534:65533:7,8") as probe:
+    with Probe(tmp_path, "/bin/sh", "-c", SCRIPT, user="65534:65533:7,8", backend=backend) as probe:
         main = probe.expect("started")
         log = probe.wait_for_log("done")
         recording = probe.finish()

@@ -32,7 +32,7 @@ pub enum Special {
 /// `enum role` of shared.h, up to where rules use it.
 #[derive(Clone, Copy)]
 #[repr(i8)]
-enum Role {
+pub enum Role {
     Path,
     From,
     To,
@@ -41,10 +41,10 @@ enum Role {
 
 /// One path argument: which argument is it, relative to which descriptor argument (-1: the cwd).
 #[derive(Clone, Copy)]
-struct PathAt {
-    path: i8,
-    dirfd: i8,
-    role: Role,
+pub struct PathAt {
+    pub path: i8,
+    pub dirfd: i8,
+    pub role: Role,
 }
 
 const NO_PATH: PathAt = PathAt { path: -1, dirfd: -1, role: Role::Path };
@@ -52,22 +52,25 @@ const NO_PATH: PathAt = PathAt { path: -1, dirfd: -1, role: Role::Path };
 #[derive(Clone, Copy)]
 pub struct Rule {
     pub nr: u32,
-    special: Special,
-    returns_descriptor: bool,
-    first: PathAt,
-    second_path: PathAt,
-    flags: i8,
-    facts: [i8; 3],
-    moves: u8,
-    second: i8,
-    waits: u8,
+    pub special: Special,
+    pub returns_descriptor: bool,
+    pub first: PathAt,
+    pub second_path: PathAt,
+    pub flags: i8,
+    pub facts: [i8; 3],
+    pub moves: u8,
+    pub second: i8,
+    pub waits: u8,
 }
 
 // `moves` of shared.h: what goes through the descriptor in the first argument.
+pub const MOVES_BYTES: u8 = 2;
+pub const MOVES_ON: u8 = 4;
+pub const MOVES_AT: u8 = 8;
 const OPERATES: u8 = 1;
-const BYTES: u8 = 1 | 2;
-const BYTES_ON: u8 = BYTES | 4;
-const BYTES_AT: u8 = BYTES | 8;
+const BYTES: u8 = OPERATES | MOVES_BYTES;
+const BYTES_ON: u8 = BYTES | MOVES_ON;
+const BYTES_AT: u8 = BYTES | MOVES_AT;
 
 impl Rule {
     const fn path(self, path: i8) -> Self {

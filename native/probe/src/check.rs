@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::control::Control;
+use crate::ptrace;
 use crate::say;
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -45,6 +46,7 @@ pub fn report() -> ExitCode {
     let missing = missing(privileged, btf);
     let mut report = json!({
         "ebpf": missing.is_none(), "kernel": release.trim(), "privileged": privileged, "btf": btf,
+        "ptrace": ptrace::usable(),
     });
     let usable = missing.is_none();
     if let Some((what, hint)) = missing {

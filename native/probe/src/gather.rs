@@ -205,6 +205,7 @@ pub fn gather(control: &Control, drills: &[String]) -> Result<Recording> {
         backend: "ebpf",
         drills: drills.to_vec(),
         lost: collect_lost(control, &totals, &files),
+        unknown: Vec::new(),
         calls: collect_calls(control, &slots, &callers)?,
         stages: collect_stages(control, &slots, &callers)?,
         facts: collect_facts(control, &slots)?,

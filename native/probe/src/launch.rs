@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -12,7 +12,6 @@ use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{self, ForkResult, Gid, Pid, Uid};
 
-use crate::control::{Control, open_pidfd};
 use crate::failure::Failure;
 
 /// What the command is from its start; the probe itself stays what it is.
@@ -65,12 +64,14 @@ fn to_arguments(command: &[OsString]) -> Result<Vec<CString>, Failure> {
     words.collect::<Result<_, _>>().map_err(|_| Failure::usage("an argument of the command holds a NUL byte"))
 }
 
-/// Starts `command` under watch. Returns once its exec has succeeded.
-pub fn launch(
+/// Starts `command` once `watch` has seen to it that it is watched. Returns when its exec has succeeded.
+/// `traced`: `watch` has begun to wait for it, and nobody else may (wait(2) would take its stops).
+pub fn launch<W>(
     command: &[OsString],
     identity: Option<&Identity>,
-    control: &mut Control,
-) -> Result<Pid, Failure> {
+    traced: bool,
+    watch: impl FnOnce(Pid) -> Result<W, Failure>,
+) -> Result<(Pid, W), Failure> {
     let nothing = File::open("/dev/null");
     let nothing = nothing.map_err(|error| Failure::system("cannot open /dev/null", error))?;
     let (go, start) = pipe()?;
@@ -86,16 +87,16 @@ pub fn launch(
         ForkResult::Parent { child } => child,
     };
     drop(child);
-    let watched = open_pidfd(pid.as_raw()).and_then(|pidfd| control.watch(pidfd.as_fd()));
+    let watched = watch(pid);
     if watched.is_ok() {
         let _ = unistd::write(&start, b"g"); // a child that is gone shows in `outcome`
     }
     drop(start); // without the word to go, the child ends at this
-    let result = watched.and_then(|()| wait_for_exec(outcome, command));
-    if result.is_err() {
+    let result = watched.and_then(|watch| wait_for_exec(outcome, command).map(|()| (pid, watch)));
+    if result.is_err() && !traced {
         let _ = waitpid(pid, None);
     }
-    result.map(|()| pid)
+    result
 }
 
 /// The report pipe closes at exec; before that it carries the errno of a failed one.

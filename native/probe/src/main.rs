@@ -1,4 +1,4 @@
-//! `onejob-probe`: watches one service by eBPF and writes down what it asked of the kernel.
+//! `onejob-probe`: watches one service, by eBPF or ptrace, and writes down what it asked of the kernel.
 mod attach;
 mod calls;
 mod check;
@@ -10,6 +10,8 @@ mod keeper;
 mod launch;
 mod layout;
 mod more;
+mod observer;
+mod ptrace;
 mod recording;
 mod seed;
 mod session;
@@ -25,14 +27,15 @@ use serde_json::{Value, json};
 use attach::Chosen;
 use failure::Failure;
 use launch::Identity;
+use observer::Backend;
 use session::{Order, Wanted};
 
 const HELP: &str = "\
-Watches a program and its descendants by eBPF: system calls, files, peaks.
+Watches a program and its descendants: system calls, files, peaks.
 
 Usage:
   onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS]
-                      [--bare] -- COMMAND [ARG...]
+                      [--bare] [--backend ebpf|ptrace] -- COMMAND [ARG...]
   onejob-probe attach --output FILE [--first-drill NAME]
                       [--bare] (--pid PID)... | --cgroup FOLDER
   onejob-probe check
@@ -45,6 +48,7 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
           {\"finish\": true}     kill what is left, write FILE (so does its end)
         Killed itself, it leaves COMMAND alone, and what was seen is in FILE
         all the same, with `probe_killed` among what was lost.
+        --backend: ptrace needs no rights, and slows COMMAND down several times.
         --user: what COMMAND is from the start; GROUPS are numbers with commas.
 attach  watches processes that run already, with all their descendants: these
         and theirs, or those of a cgroup and of all below it, also later ones.
@@ -107,13 +111,14 @@ fn needed(output: Option<OsString>) -> Result<PathBuf, Failure> {
 fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
     let (mut output, mut first_drill, mut identity) = (None, "start".to_string(), None);
-    let mut bare = false;
+    let (mut bare, mut backend) = (false, Backend::Ebpf);
     loop {
         let word = words.next().ok_or_else(|| Failure::usage("no `-- COMMAND` to record"))?;
         match word.to_str() {
             Some("--output") => output = Some(value("--output", &mut words)?),
             Some("--first-drill") => first_drill = text("--first-drill", &mut words)?,
             Some("--bare") => bare = true,
+            Some("--backend") => backend = backend_of(&text("--backend", &mut words)?)?,
             Some("--user") => identity = Some(Identity::parse(&value("--user", &mut words)?)?),
             Some("--") => break,
             _ => return Err(unknown(word)),
@@ -124,7 +129,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
         return Err(Failure::usage("no command after `--`"));
     }
     let service = Wanted::Command { identity, command };
-    Ok(Order { output: needed(output)?, first_drill, bare, service })
+    Ok(Order { output: needed(output)?, first_drill, bare, backend, service })
 }
 
 fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
@@ -146,7 +151,16 @@ fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
         Some(folder) if pids.is_empty() => Chosen::Cgroup(folder),
         _ => return Err(Failure::usage("give either --pid PID or --cgroup FOLDER")),
     };
-    Ok(Order { output: needed(output)?, first_drill, bare, service: Wanted::Running(chosen) })
+    let (service, backend) = (Wanted::Running(chosen), Backend::Ebpf);
+    Ok(Order { output: needed(output)?, first_drill, bare, backend, service })
+}
+
+fn backend_of(text: &str) -> Result<Backend, Failure> {
+    match text {
+        "ebpf" => Ok(Backend::Ebpf),
+        "ptrace" => Ok(Backend::Ptrace),
+        _ => Err(Failure::usage(&format!("--backend {text}: there are ebpf and ptrace"))),
+    }
 }
 
 fn positive(text: &str) -> Result<i32, Failure> {

@@ -17,6 +17,9 @@ pub struct Recording {
     pub backend: &'static str,
     pub drills: Vec<String>,
     pub lost: BTreeMap<&'static str, u64>,
+    /// What the backend cannot see: where the recording has nothing of it, that says nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<&'static str>,
     pub programs: Vec<Program>,
     pub calls: Vec<Call>,
     pub stages: Vec<Stage>,

@@ -93,7 +93,7 @@ fn open_file(folder: &str, descriptor: &Path) -> Option<Held> {
 }
 
 /// A path as the process with this root sees it; none for what has no name (a socket, a deleted file).
-fn as_seen(path: &[u8], root: &[u8]) -> Option<Vec<u8>> {
+pub fn as_seen(path: &[u8], root: &[u8]) -> Option<Vec<u8>> {
     if !path.starts_with(b"/") || path.ends_with(b" (deleted)") {
         return None;
     }

@@ -1,6 +1,6 @@
 //! One recording from start to end: obeys standard input, signals and the death of the service.
 use std::ffi::OsString;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -13,12 +13,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::attach::{Attached, Chosen};
-use crate::control::Control;
+use crate::control::{Control, open_pidfd};
 use crate::failure::Failure;
-use crate::gather::gather;
 use crate::host::View;
 use crate::keeper::Keeper;
 use crate::launch::{Identity, launch};
+use crate::observer::{Backend, Observer};
+use crate::ptrace::{Tracing, front};
 use crate::recording::{self, Recording};
 use crate::say;
 
@@ -28,6 +29,7 @@ pub struct Order {
     pub first_drill: String,
     /// Without what lies at the paths: whoever reads the recording looks there himself.
     pub bare: bool,
+    pub backend: Backend,
     pub service: Wanted,
 }
 
@@ -57,34 +59,52 @@ enum Request {
     Finish(bool),
 }
 
+/// Why a recording ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Asked,
+    /// Whoever handed on the requests was killed: the service is to be left alone.
+    Abandoned,
+}
+
 struct Session<'a> {
     output: &'a Path,
-    control: Control,
-    keeper: Keeper,
+    observer: Observer,
     drills: Vec<String>,
     service: Service,
     complete: Completion,
+    /// Where requests come from, if not from standard input; its end is then no request.
+    source: Option<OwnedFd>,
     input: Vec<u8>,
 }
 
 pub fn record(order: &Order) -> Result<(), Failure> {
     check_output(&order.output)?;
-    let (mut session, signals) = match &order.service {
-        Wanted::Command { identity, command } => start_command(order, identity.as_ref(), command)?,
-        Wanted::Running(chosen) => attach(order, chosen)?,
+    let (mut session, signals) = match (&order.service, order.backend) {
+        (Wanted::Command { identity, command }, Backend::Ebpf) => {
+            start_command(order, identity.as_ref(), command)?
+        }
+        (Wanted::Command { identity, command }, Backend::Ptrace) => {
+            trace_command(order, identity.as_ref(), command)?
+        }
+        (Wanted::Running(chosen), _) => attach(order, chosen)?,
     };
     let served = session.serve(&signals);
-    let killed = session.end_what_is_ours();
-    session.keeper.detach();
-    session.control.stop();
-    let written = gather(&session.control, &session.drills).and_then(|mut recording| {
+    let abandoned = matches!(served, Ok(End::Abandoned));
+    let killed = if abandoned { Ok(()) } else { session.end_what_is_ours() };
+    session.observer.stop();
+    let written = session.observer.gather(&session.drills).and_then(|mut recording| {
         (session.complete)(&mut recording);
+        if abandoned {
+            recording.lost.insert("probe_killed", 1);
+        }
         recording::write(&recording, &order.output)
     });
-    drop(session.keeper); // all is written: from here on there is nothing to save
+    drop(session.observer); // all is written: from here on there is nothing to save
     served.and(written)?;
     killed?;
-    say(&json!({"recorded": order.output.to_string_lossy()}));
+    let word = if abandoned { "saved" } else { "recorded" };
+    say(&json!({word: order.output.to_string_lossy()}));
     Ok(())
 }
 
@@ -98,11 +118,35 @@ fn start_command<'a>(
     let complete = completion(order, View::of("self")?);
     let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &*complete)?;
     let signals = take_signals()?;
-    nix::sys::prctl::set_child_subreaper(true)
-        .map_err(|error| Failure::system("cannot become a subreaper", error))?;
-    let main = launch(command, identity, &mut control)?;
+    become_subreaper()?;
+    let watch = |pid: Pid| control.watch(open_pidfd(pid.as_raw())?.as_fd());
+    let (main, ()) = launch(command, identity, false, watch)?;
     say(&json!({"started": main.as_raw()}));
-    Ok((Session::new(order, control, keeper, Service::Launched(main), complete), signals))
+    let observer = Observer::Ebpf { control, keeper };
+    Ok((Session::new(order, observer, Service::Launched(main), complete), signals))
+}
+
+/// As above, in the tracer's own process.
+fn trace_command<'a>(
+    order: &'a Order,
+    identity: Option<&Identity>,
+    command: &[OsString],
+) -> Result<(Session<'a>, SignalFd), Failure> {
+    let (source, passed_on) = front::part(inherited_descriptors()?)?;
+    let signals = take_signals()?;
+    let complete = completion(order, View::of("self")?);
+    become_subreaper()?;
+    let (main, tracing) = launch(command, identity, true, Tracing::start)?;
+    drop(passed_on);
+    say(&json!({"started": main.as_raw(), "processor": tracing.processor()}));
+    let service = Service::Launched(main);
+    let session = Session::new(order, Observer::Ptrace(tracing), service, complete);
+    Ok((Session { source: Some(source), ..session }, signals))
+}
+
+fn become_subreaper() -> Result<(), Failure> {
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|error| Failure::system("cannot become a subreaper", error))
 }
 
 fn attach<'a>(order: &'a Order, chosen: &Chosen) -> Result<(Session<'a>, SignalFd), Failure> {
@@ -120,7 +164,8 @@ fn attach<'a>(order: &'a Order, chosen: &Chosen) -> Result<(Session<'a>, SignalF
     let complete = completion(order, view);
     let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &[], &*complete)?;
     say(&json!({"attached": control.living()?}));
-    Ok((Session::new(order, control, keeper, Service::Attached(attached), complete), signals))
+    let observer = Observer::Ebpf { control, keeper };
+    Ok((Session::new(order, observer, Service::Attached(attached), complete), signals))
 }
 
 fn completion(order: &Order, view: View) -> Completion {
@@ -184,58 +229,62 @@ fn reap(main: Pid) {
 }
 
 impl<'a> Session<'a> {
-    fn new(
-        order: &'a Order,
-        control: Control,
-        keeper: Keeper,
-        service: Service,
-        complete: Completion,
-    ) -> Self {
+    fn new(order: &'a Order, observer: Observer, service: Service, complete: Completion) -> Self {
         let drills = vec![order.first_drill.clone()];
         let output = &order.output;
-        Session { output, control, keeper, drills, service, complete, input: Vec::new() }
+        Session { output, observer, drills, service, complete, source: None, input: Vec::new() }
     }
 
     /// Kills what is left of a service that we launched.
     fn end_what_is_ours(&self) -> Result<(), Failure> {
         let Service::Launched(main) = self.service else { return Ok(()) };
-        let killed = self.control.kill_all(main, || reap(main));
-        reap(main);
+        let killed = self.observer.kill_all(main, || reap(main));
+        self.collect(main);
         killed
+    }
+
+    /// Collects the dead of a service that we launched, and tells of the main process.
+    fn collect(&self, main: Pid) {
+        if !self.observer.reaps() {
+            reap(main);
+        } else if let Some(end) = self.observer.take_end() {
+            say(&end);
+        }
     }
 
     /// True when a service that is not ours has ended.
     fn look(&mut self) -> Result<bool, Failure> {
-        match &self.service {
-            Service::Launched(_) => Ok(false),
-            Service::Attached(attached) => Ok(!attached.look(&mut self.control)?),
+        match (&self.service, &mut self.observer) {
+            (Service::Attached(attached), Observer::Ebpf { control, .. }) => Ok(!attached.look(control)?),
+            _ => Ok(false),
         }
     }
 
     /// Runs until it is told to finish.
-    fn serve(&mut self, signals: &SignalFd) -> Result<(), Failure> {
-        let stdin = std::io::stdin();
+    fn serve(&mut self, signals: &SignalFd) -> Result<End, Failure> {
         let timeout = match self.service {
             Service::Launched(_) => PollTimeout::NONE,
             Service::Attached(_) => PollTimeout::from(LOOK_MS),
         };
         loop {
-            let mut ready = [
-                PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut ready, timeout) {
+            let stdin = std::io::stdin();
+            let input = self.source.as_ref().map_or(stdin.as_fd(), AsFd::as_fd);
+            // Where there is no alarm, the signals stand there once more.
+            let alarm = self.observer.alarm().unwrap_or(signals.as_fd());
+            let mut ready = [input, signals.as_fd(), alarm].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let polled = poll(&mut ready, timeout);
+            let [typed, signalled, alarmed] = ready.map(|entry| entry.any().unwrap_or(false));
+            match polled {
                 Err(Errno::EINTR) => continue,
                 Err(error) => return Err(Failure::system("poll", error)),
-                Ok(0) if self.look()? => return Ok(()),
+                Ok(0) if self.look()? => return Ok(End::Asked),
                 Ok(_) => {}
             }
-            let [typed, signalled] = ready.map(|entry| entry.any().unwrap_or(false));
-            if signalled && self.take_signal(signals) {
-                return Ok(());
+            if (signalled || alarmed) && self.take_signal(signals) {
+                return Ok(End::Asked);
             }
-            if typed && self.take_input(stdin.as_fd())? {
-                return Ok(());
+            if typed && let Some(end) = self.take_input()? {
+                return Ok(end);
             }
         }
     }
@@ -247,27 +296,34 @@ impl<'a> Session<'a> {
             finish |= signal.ssi_signo != Signal::SIGCHLD as u32;
         }
         if let Service::Launched(main) = self.service {
-            reap(main);
+            self.collect(main);
         }
         finish
     }
 
-    /// True at the end of input or the request to finish.
-    fn take_input(&mut self, stdin: std::os::fd::BorrowedFd<'_>) -> Result<bool, Failure> {
+    fn read(&self, chunk: &mut [u8]) -> Result<usize, Errno> {
+        let stdin = std::io::stdin();
+        let input: BorrowedFd<'_> = self.source.as_ref().map_or(stdin.as_fd(), AsFd::as_fd);
+        unistd::read(input, chunk)
+    }
+
+    /// How to end, at the end of input or the request to finish.
+    fn take_input(&mut self) -> Result<Option<End>, Failure> {
         let mut chunk = [0; 4096];
-        match unistd::read(stdin, &mut chunk) {
-            Ok(0) => return Ok(true),
+        match self.read(&mut chunk) {
+            Ok(0) | Err(Errno::ECONNRESET) if self.source.is_some() => return Ok(Some(End::Abandoned)),
+            Ok(0) => return Ok(Some(End::Asked)),
             Ok(size) => self.input.extend_from_slice(&chunk[..size]),
-            Err(Errno::EINTR | Errno::EAGAIN) => return Ok(false),
+            Err(Errno::EINTR | Errno::EAGAIN) => return Ok(None),
             Err(error) => return Err(Failure::system("cannot read standard input", error)),
         }
         while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.input.drain(..=end).collect();
             if self.obey(&line)? {
-                return Ok(true);
+                return Ok(Some(End::Asked));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn obey(&mut self, line: &[u8]) -> Result<bool, Failure> {
@@ -289,7 +345,7 @@ impl<'a> Session<'a> {
 
     /// Writes what was seen until now, marked as not finished; the watch goes on meanwhile.
     fn save_so_far(&self) {
-        let written = gather(&self.control, &self.drills).and_then(|mut recording| {
+        let written = self.observer.gather(&self.drills).and_then(|mut recording| {
             recording.lost.insert("not_finished", 1);
             recording::write(&recording, self.output)
         });
@@ -302,10 +358,7 @@ impl<'a> Session<'a> {
     fn switch_drill(&mut self, name: String) -> Result<(), Failure> {
         let known = self.drills.iter().position(|drill| *drill == name);
         let index = known.unwrap_or(self.drills.len());
-        if known.is_none() {
-            self.keeper.note_drill(&name);
-        }
-        self.control.switch_drill(index as u32)?;
+        self.observer.switch_drill(index as u32, known.is_none().then_some(&name[..]))?;
         say(&json!({"drill": name}));
         if known.is_none() {
             self.drills.push(name);

@@ -30,10 +30,11 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def need_root(what: str) -> None:
-    """LacksError where this is not root."""
+def need_root(what: str, otherwise: str = "") -> None:
+    """LacksError where this is not root; `otherwise` is what to do without it."""
     if os.geteuid() != 0:
-        raise LacksError(f"{what} needs root", "run it with sudo, or as root")
+        hint = "run it with sudo, or as root"
+        raise LacksError(f"{what} needs root", f"{hint}; {otherwise}" if otherwise else hint)
 
 
 def unshare(flags: int) -> None:

@@ -11,6 +11,7 @@ from onejob.bench.malloc_speed import measure_malloc_speed
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
+from onejob.bench.ptrace_cost import measure_ptrace_cost
 from onejob.bench.redis_cost import measure_redis_cost
 from onejob.bench.result import Result
 from onejob.bench.subject import Benchmark, Subject
@@ -26,6 +27,7 @@ BENCHMARKS = (
     Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),
     Benchmark("malloc-speed", measure_malloc_speed),
+    Benchmark("ptrace-cost", measure_ptrace_cost),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("boot", measure_boot),
 )

@@ -3,13 +3,14 @@
 The same places as the profiler's two watched runs, for what is measured is the cost of profiling.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
 from onejob.base.natives import native_path
-from onejob.drive.probe import Probe
+from onejob.base.process import find_tool
+from onejob.drive.probe import Backend, Probe
 from onejob.model.workload import Workload
 from onejob.profiler import observe
 from onejob.profiler.allocation_files import make_folder
@@ -56,12 +57,32 @@ def _recorder_settings(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
+def straced(workload: Workload) -> Iterator[ProfiledService]:
+    """The service under strace, which writes every call down, to nowhere."""
+    with run_folder() as folder, _sandboxed(workload, folder, {}, _strace()) as service:
+        yield service
+
+
+@contextmanager
+def straced_counting(workload: Workload) -> Iterator[ProfiledService]:
+    """The service under strace, which only counts."""
+    with run_folder() as folder, _sandboxed(workload, folder, {}, _strace("-c")) as service:
+        yield service
+
+
+def _strace(*options: str) -> list[str]:
+    # -D: the service stays the process that was started, its tracer is another one.
+    return [find_tool("strace", "strace"), "-D", "-f", *options, "-o", "/dev/null"]
+
+
+@contextmanager
 def _sandboxed(
-    workload: Workload, folder: Path, settings: Mapping[str, str]
+    workload: Workload, folder: Path, settings: Mapping[str, str], tracer: Sequence[str] = ()
 ) -> Iterator[ProfiledService]:
-    """The service in its sandbox, with `settings` added to its environment."""
+    """The service in its sandbox, under `tracer`, with `settings` added to its environment."""
     words = _words(workload, folder, settings)
-    command, environment = service_command(workload), observe.service_environment(workload)
+    command = [*tracer, *service_command(workload)]
+    environment = observe.service_environment(workload)
     log = folder / "output"
     with (
         log.open("wb") as output,
@@ -81,7 +102,7 @@ def probed(workload: Workload) -> Iterator[ProfiledService]:
 
 @contextmanager
 def _probed(
-    workload: Workload, folder: Path, settings: Mapping[str, str]
+    workload: Workload, folder: Path, settings: Mapping[str, str], backend: Backend = "ebpf"
 ) -> Iterator[ProfiledService]:
     log = folder / "output"
     with log.open("wb") as output:
@@ -91,6 +112,7 @@ def _probed(
             output=output,
             prefix=[*_words(workload, folder, settings), "--"],
             environment=observe.service_environment(workload),
+            backend=backend,
         )
         with sandbox_of(probe.observer), probe, observe.network_of(probe.pid) as network:
             yield ProfiledService(probe.pid, network, probe.exited, probe.begin_drill, log)
@@ -101,6 +123,13 @@ def _words(workload: Workload, folder: Path, settings: Mapping[str, str]) -> lis
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     return words
+
+
+@contextmanager
+def traced(workload: Workload) -> Iterator[ProfiledService]:
+    """As `probed`, by ptrace."""
+    with run_folder() as folder, _probed(workload, folder, {}, "ptrace") as service:
+        yield service
 
 
 def service_command(workload: Workload) -> list[str]:

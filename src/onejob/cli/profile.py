@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from onejob.base.files import write_atomically
 from onejob.base.progress import Progress
-from onejob.cli.show import out, print_table, progress
+from onejob.cli.show import err, out, print_table, progress
+from onejob.drive.probe import choose_backend
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import profile_chunks
 from onejob.model.workload import load_workload, workload_text
@@ -51,6 +52,11 @@ _MostRounds = Annotated[
     int, typer.Option(min=1, max=1000, help="With --until-stable: at most so many rounds.")
 ]
 
+_Wanted = Literal["auto", "ebpf", "ptrace"]
+_Backend = Annotated[
+    _Wanted, typer.Option(help="What watches; auto: ptrace, slower, where eBPF is not allowed.")
+]
+
 
 def profile(
     workload: _Workload = None,
@@ -64,6 +70,7 @@ def profile(
     output: _Output = None,
     until_stable: _QuietRounds = 0,
     max_rounds: _MostRounds = DEFAULT_MAX_ROUNDS,
+    backend: _Backend = "auto",
 ) -> None:
     """Watch a service, and write down all that it uses.
 
@@ -94,11 +101,13 @@ def profile(
         raise typer.BadParameter("--program goes with --from: others say their program themselves")
     if until_stable and not workload:
         raise typer.BadParameter("--until-stable is for a service with a workload")
+    if backend == "ptrace" and not workload:
+        raise typer.BadParameter("--backend ptrace is for a service with a workload: it is started")
     seconds = None if lasting is None else _seconds(lasting)
     with progress() as shown:
         if workload:
             patience = Patience(until_stable, max_rounds if until_stable else 1)
-            taken = _take(workload, output, patience, shown)
+            taken = _take(workload, output, patience, backend, shown)
         elif sources:
             taken = import_profile(sources, program)
         else:
@@ -110,11 +119,16 @@ def profile(
     _print_next(taken, target)
 
 
-def _take(path: Path, output: Path | None, patience: Patience, shown: Progress) -> Profile:
+def _take(
+    path: Path, output: Path | None, patience: Patience, wanted: _Wanted, shown: Progress
+) -> Profile:
     loaded = load_workload(path)
+    backend, note = choose_backend(wanted)
+    if note:
+        err.print(f"onejob: {note}", markup=False, soft_wrap=True)
     folder = output.parent if output else Path()
     rescue = folder / f"{loaded.name}.recording.json"
-    return take_profile(loaded, workload_text(path), shown, patience, rescue)
+    return take_profile(loaded, workload_text(path), shown, patience, rescue, backend)
 
 
 def _find(pid: int | None, unit: str | None, cgroup: str | None, container: str | None) -> Running:

@@ -26,7 +26,7 @@ class Attached(Observer):
         )
         super().__init__(words, recording, stderr=subprocess.DEVNULL)
         try:
-            self.pids: tuple[int, ...] = tuple(self._await_first("attached"))
+            self.pids: tuple[int, ...] = tuple(self._await_first("attached")["attached"])
         except ServiceError as error:  # the probe refuses what it cannot watch
             raise InputError(error.what, error.hint) from error
 

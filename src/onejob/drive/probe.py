@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, NamedTuple, Self
 
 from onejob.base.accounts import ROOT, Identity
 from onejob.base.natives import native_path
@@ -22,6 +22,9 @@ START_TIMEOUT_S = 30.0  # loading the eBPF programs on a slow, busy machine
 DRILL_TIMEOUT_S = 10.0
 FINISH_TIMEOUT_S = 60.0
 SAVE_TIMEOUT_S = 10.0  # a killed probe's keeper writes the recording
+
+Backend = Literal["ebpf", "ptrace"]
+_SLOW = "it runs several times slower"
 
 _END = {"error": "onejob-probe ended without a word"}
 
@@ -95,10 +98,10 @@ class Observer:
         self._thread.join(SAVE_TIMEOUT_S)
         end_group(self._process)
 
-    def _await_first(self, key: str) -> Any:
-        """What it says first, under `key`; without that, it is ended."""
+    def _await_first(self, key: str) -> dict[str, Any]:
+        """What it says first, which has `key`; without that, it is ended."""
         try:
-            return self._await(key, START_TIMEOUT_S)[key]
+            return self._await(key, START_TIMEOUT_S)
         except BaseException:
             self.close()
             raise
@@ -159,7 +162,7 @@ class Probe(Observer):
 
     `output` is where the command's stdout and stderr go (a descriptor); `prefix` is put before
     the probe itself, e.g. to enter a namespace first. `identity` is the command's, not the probe's.
-    `pid` is the command's, `observer` the probe's own.
+    `pid` is the command's, `observer` the probe's own, `processor` where it is kept, if it is.
     """
 
     def __init__(
@@ -174,13 +177,18 @@ class Probe(Observer):
         environment: dict[str, str] | None = None,
         identity: Identity = ROOT,
         pass_fds: Sequence[int] = (),
+        backend: Backend = "ebpf",
     ) -> None:
         words = [*prefix, str(native_path("onejob-probe")), "record", "--bare"]
         words += ["--output", str(recording), "--first-drill", first_drill]
+        words += ["--backend", backend]
         words += [*(["--user", identity.text()] if identity != ROOT else []), "--", *command]
         options = {"stderr": output, "cwd": directory, "env": environment, "pass_fds": pass_fds}
         super().__init__(words, recording, **options)
-        self.pid = int(self._await_first("started"))
+        started = self._await_first("started")
+        self.pid = int(started["started"])
+        # The tracer keeps what it watches to one processor, and hides that from it.
+        self.processor: int | None = started.get("processor")
 
     def exited(self) -> Exit | None:
         """How the command's main process ended; None while it runs."""
@@ -194,8 +202,42 @@ class Probe(Observer):
         return self._exit
 
 
+class Chosen(NamedTuple):
+    """What the probe watches with; `note` says what the user should know of that."""
+
+    backend: Backend
+    note: str = ""
+
+
+def choose_backend(wanted: Literal["auto", "ebpf", "ptrace"]) -> Chosen:
+    """What is wanted, if this machine allows it; ``auto``: eBPF where it works, else ptrace.
+
+    LacksError where it does not.
+    """
+    said = _ask_check()
+    if wanted != "ptrace" and said.get("ebpf"):
+        return Chosen("ebpf")
+    if wanted == "ebpf":
+        raise _unusable(said)
+    if not said.get("ptrace"):
+        raise LacksError(
+            f"the observer cannot work: {_missing(said)}; nor is ptrace allowed",
+            f"{said.get('hint', '')}, or allow ptrace (kernel.yama.ptrace_scope below 3)",
+        )
+    if wanted == "ptrace":
+        return Chosen("ptrace", f"watching by ptrace: {_SLOW}")
+    return Chosen("ptrace", f"eBPF cannot be used: {_missing(said)}; watching by ptrace: {_SLOW}")
+
+
 def check_probe() -> dict[str, Any]:
-    """What this kernel allows the probe, as it says itself; LacksError where it cannot work."""
+    """What this kernel allows the probe, as it says itself; LacksError where eBPF cannot work."""
+    said = _ask_check()
+    if not said.get("ebpf"):
+        raise _unusable(said)
+    return said
+
+
+def _ask_check() -> dict[str, Any]:
     done = subprocess.run(
         [native_path("onejob-probe"), "check"],
         stdin=subprocess.DEVNULL,
@@ -207,7 +249,15 @@ def check_probe() -> dict[str, Any]:
         said: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         said = {"error": done.stderr.strip() or "onejob-probe check printed no JSON"}
-    if done.returncode != 0:
-        what = str(said.get("error") or said.get("missing") or "eBPF is not usable here")
-        raise LacksError(f"the observer cannot work: {what}", str(said.get("hint", "")))
     return said
+
+
+def _missing(said: dict[str, Any]) -> str:
+    return str(said.get("error") or said.get("missing") or "eBPF is not usable here")
+
+
+def _unusable(said: dict[str, Any]) -> LacksError:
+    hint = str(said.get("hint", ""))
+    if said.get("ptrace"):
+        hint += f"{'; or ' if hint else ''}profile with --backend ptrace: {_SLOW}"
+    return LacksError(f"the observer cannot work: {_missing(said)}", hint)

@@ -180,9 +180,15 @@ def _provenance(subject: Subject, recording: Recording) -> Provenance:
         libc=host.libc,
         distribution=host.distribution,
         backend=recording.backend,
-        partial=subject.partial,
+        partial="; ".join(filter(None, (subject.partial, _unknown(recording)))),
         sources=subject.sources,
     )
+
+
+def _unknown(recording: Recording) -> str:
+    """What the backend cannot see, in a sentence."""
+    listed = "; ".join(recording.unknown)
+    return f"watched by {recording.backend}, which does not show {listed}" if listed else ""
 
 
 def _this_machine() -> HostSeen:

@@ -27,14 +27,17 @@ _HUGE = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "
 
 
 class Looks:
-    """The most that was seen of each program, and every way in which its threads were scheduled."""
+    """The most that was seen of each program, and every way in which its threads were scheduled.
 
-    def __init__(self) -> None:
+    `kept_to` is the one processor that the observer keeps the service to, where it does.
+    """
+
+    def __init__(self, kept_to: int | None = None) -> None:
         self.resident_kib = 0
         self._noting = threading.Lock()
         self._peaks: list[ProgramPeak] = []
         self._scheduling: set[Scheduling] = set()
-        self._inherited = os.sched_getaffinity(0)
+        self._inherited = os.sched_getaffinity(0) if kept_to is None else {kept_to}
 
     def look(self, processes: Iterable[Process]) -> None:
         """Look at `processes` now; one that ends meanwhile is left out."""

@@ -19,7 +19,7 @@ from onejob.base.natives import native_path
 from onejob.base.process import end_group
 from onejob.base.progress import Progress
 from onejob.drive.drills import DrillResult, run_drills
-from onejob.drive.probe import Probe
+from onejob.drive.probe import Backend, Probe
 from onejob.drive.ready import wait_ready, with_output
 from onejob.drive.target import Exit
 from onejob.model.errors import OnejobError, ServiceError
@@ -81,22 +81,27 @@ def watch_calls(
     folder: Path,
     progress: Progress,
     patience: Patience = ONCE,
+    backend: Backend = "ebpf",
 ) -> Watched:
-    """Run the service under the probe; the drills again as `patience` says."""
+    """Run the service under the probe, which uses `backend`; the drills again by `patience`."""
     log = folder / "output"
     with log.open("wb") as output:
-        probe = _start_probe(workload, command, folder, output)
+        probe = _start_probe(workload, command, folder, output, backend)
         # A probe that is killed leaves the service running: then the sandbox is emptied without it.
         with sandbox_of(probe.observer) as sandbox, probe:
             rounds = Rounds(patience, probe, progress)
-            service = ProfiledService(probe.pid, None, probe.exited, rounds.begin_drill, log)
+            service = ProfiledService(
+                probe.pid, None, probe.exited, rounds.begin_drill, log, probe.processor
+            )
             with repeated(service.note_memory):
                 _drive(service, probe.pid, sandbox, workload, progress, rounds)
             recording = read_recording(probe.finish())
     return Watched(recording, service.looks, rounds.shortfall())
 
 
-def _start_probe(workload: Workload, command: list[str], folder: Path, output: IO[bytes]) -> Probe:
+def _start_probe(
+    workload: Workload, command: list[str], folder: Path, output: IO[bytes], backend: Backend
+) -> Probe:
     try:
         return Probe(
             command,
@@ -105,6 +110,7 @@ def _start_probe(workload: Workload, command: list[str], folder: Path, output: I
             prefix=[*sandbox_words(workload, folder), "--"],
             environment=service_environment(workload),
             identity=identity_of(workload.user),
+            backend=backend,
         )
     except OnejobError as error:
         # The sandbox has no other place for its complaints than the service's output.

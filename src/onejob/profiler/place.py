@@ -13,7 +13,10 @@ _CHUNK = 1 << 20
 
 
 class ProfiledService:
-    """The service whose main process is `main`. All paths are as the service sees them."""
+    """The service whose main process is `main`. All paths are as the service sees them.
+
+    `kept_to` is that of onejob.profiler.looks.Looks.
+    """
 
     def __init__(
         self,
@@ -22,13 +25,14 @@ class ProfiledService:
         exited: Callable[[], Exit | None],
         begin_drill: Callable[[str], None],
         output: Path,
+        kept_to: int | None = None,
     ) -> None:
         self._main = main
         self._exited = exited
         self._begin_drill = begin_drill
         self._output = output
         self.network = network
-        self.looks = Looks()
+        self.looks = Looks(kept_to)
 
     def address(self, port: int) -> str:
         """The service is in reach by loopback, in its own network namespace or in this one."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from onejob.base.files import write_atomically
 from onejob.base.linux import need_root
 from onejob.base.progress import Progress
-from onejob.drive.probe import ObserverLostError
+from onejob.drive.probe import Backend, ObserverLostError
 from onejob.model.errors import InputError, LacksError, OnejobError, ServiceError
 from onejob.model.profile import Profile
 from onejob.model.workload import Workload
@@ -27,6 +27,11 @@ from onejob.profiler.subject import Subject
 
 _RUN = "/run"
 
+_WITHOUT_ROOT = (
+    "without it, onejob-probe record --backend ptrace --output FILE -- COMMAND watches a service of"
+    " yours, and onejob profile --from FILE makes a profile of that"
+)
+
 
 def take_profile(
     workload: Workload,
@@ -34,16 +39,17 @@ def take_profile(
     progress: Progress,
     patience: Patience = ONCE,
     rescue: Path | None = None,
+    backend: Backend = "ebpf",
 ) -> Profile:
     """Run the service of `workload` (whose file is `text`) under all its drills, and watch it.
 
     `patience` says whether the drills are run again, and how often; `rescue` is where a recording
-    is kept whose observer was killed.
+    is kept whose observer was killed; `backend` is what the observer watches with.
 
     Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
     ServiceError (the service or a drill failed). Leaves nothing behind in any case.
     """
-    need_root("profiling")
+    need_root("profiling", _WITHOUT_ROOT)
     need_packages(workload.packages, workload.name)
     if workload.network == "host":
         need_free_ports(workload.ports)
@@ -61,7 +67,7 @@ def take_profile(
     command = [program, *workload.command[1:]]
     with run_folder() as folder, rescued(folder / "keep" / "recording.json", rescue):
         progress.stage(f"{workload.name}: watching calls and files")
-        watched = watch_calls(workload, command, folder, progress, patience)
+        watched = watch_calls(workload, command, folder, progress, patience, backend)
     with recordings_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
         allocations = watch_memory(workload, command, folder, progress)

@@ -17,6 +17,7 @@ from onejob.model.syscalls import call_name
 
 # No run makes more of anything; sums of such numbers still fit into what a profile can count.
 Number = Annotated[int, Field(ge=0, lt=2**48)]
+Words = Annotated[str, Field(max_length=200)]
 Errno = Annotated[str, Field(pattern="^[0-9]{1,4}$")]
 UNKNOWN_ERROR = "0"  # of failures that were only counted
 Role = Literal["path", "from", "to", "exec", "map", "bind", "connect"]
@@ -203,12 +204,13 @@ class ContentSeen(Noun):
 
 
 class Recording(Noun):
-    """Everything that the probe saw of one run."""
+    """Everything that the probe saw of one run; `unknown` is what its backend cannot see."""
 
     format: Literal[2]
     backend: Literal["ebpf", "ptrace", "import"]
     drills: tuple[str, ...]
     lost: dict[str, Number]
+    unknown: Annotated[tuple[Words, ...], Field(max_length=20)] = ()
     programs: tuple[ProgramSeen, ...]
     calls: tuple[CallsSeen, ...]
     stages: tuple[StageSeen, ...] = ()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from onejob.bench import profile_cost, ptrace_cost
 from onejob.bench.meter import meter_drills
-from onejob.bench.profile_cost import PLACES
 from onejob.model.workload import Drill, Expect, Ready, Stop, Workload
 
 SERVICE = Path(__file__).parent.parent / "drive/service.py"
@@ -19,6 +19,9 @@ WORKLOAD = Workload(
     stop=Stop(signal="QUIT"),
     drill=(Drill(name="ask", expect=Expect(request="http://{address:8099}/")),),
 )
+
+
+PLACES = profile_cost.PLACES | ptrace_cost.PLACES
 
 
 @pytest.mark.root

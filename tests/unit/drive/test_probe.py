@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onejob.base.accounts import Identity
-from onejob.drive.probe import Probe, check_probe
+from onejob.drive.probe import Chosen, Probe, check_probe, choose_backend
 from onejob.drive.target import Exit
 from onejob.model.errors import LacksError, ServiceError
 
@@ -45,7 +45,7 @@ for line in sys.stdin:
 @pytest.fixture
 def speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of native parts in which the probe is a script."""
-    write_speaker(tmp_path, {"usable": True}, 0)
+    write_speaker(tmp_path, {"ebpf": True}, 0)
     monkeypatch.setenv("ONEJOB_NATIVE_DIR", str(tmp_path))
     return tmp_path
 
@@ -71,7 +71,7 @@ def test_the_whole_conversation(speaker: Path) -> None:
     words = json.loads(recording.read_text())
     assert words[1:] == [
         "record", "--bare", "--output", str(recording), "--first-drill", "start",
-        "--", "service", "well",
+        "--backend", "ebpf", "--", "service", "well",
     ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_a_probe_that_is_killed_is_an_error(speaker: Path) -> None:
 
 
 def test_check_says_what_is_missing(speaker: Path) -> None:
-    assert check_probe() == {"usable": True}
+    assert check_probe() == {"ebpf": True}
     write_speaker(speaker, {"error": "no BTF", "hint": "use a kernel with BTF"}, 3)
     with pytest.raises(LacksError) as caught:
         check_probe()
@@ -104,6 +104,23 @@ def test_check_says_what_is_missing(speaker: Path) -> None:
         "the observer cannot work: no BTF",
         "use a kernel with BTF",
     )
+
+
+def test_ebpf_is_chosen_where_it_works_and_ptrace_where_it_does_not(speaker: Path) -> None:
+    assert choose_backend("auto") == choose_backend("ebpf") == Chosen("ebpf")
+    write_speaker(speaker, {"ebpf": False, "ptrace": True, "missing": "no rights"}, 3)
+    note = "watching by ptrace: it runs several times slower"
+    assert choose_backend("auto") == Chosen("ptrace", f"eBPF cannot be used: no rights; {note}")
+    assert choose_backend("ptrace") == Chosen("ptrace", note)
+    with pytest.raises(LacksError, match="no rights") as caught:
+        choose_backend("ebpf")
+    assert "--backend ptrace" in caught.value.hint
+
+
+def test_where_neither_is_allowed_both_are_named(speaker: Path) -> None:
+    write_speaker(speaker, {"ebpf": False, "ptrace": False, "missing": "no rights"}, 3)
+    with pytest.raises(LacksError, match="no rights; nor is ptrace allowed"):
+        choose_backend("auto")
 
 
 def test_the_commands_identity_is_handed_on(speaker: Path) -> None:
