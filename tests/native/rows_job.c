@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -117,6 +118,15 @@ static void ignored(void) { /* a signal that is ignored ends no wait */
     usleep(20000); kill(child, SIGKILL); waitpid(child, &status, 0);
     say("recv: %s", recv(pair[0], &byte, 1, 0) < 0 ? strerror(errno) : "data");
 }
+static void killed_makers(int count) { /* each is killed while it makes children for its own parent */
+    for (int n = 0; n < count; n++) {
+        pid_t maker = fork();
+        while (maker == 0) if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) _exit(0);
+        usleep(n % 20 * 50); kill(maker, SIGKILL);
+    }
+    while (waitpid(-1, NULL, 0) > 0) ;
+    say("no child is left");
+}
 static void own_filter(void) { /* whoever adds another one is killed */
     struct sock_filter code[] = { { 0x20, 0, 0, 0 }, { 0x15, 0, 1, SYS_seccomp }, { 6, 0, 0, 0x80000000 }, { 6, 0, 0, 0x7fff0000 } };
     struct sock_fprog program = { 4, code };
@@ -142,6 +152,7 @@ int main(int count, char **words) {
     if (!strcmp(verb, "leave-worker")) { settle(); if (fork() == 0) for (;;) sleep(1); }
     if (!strcmp(verb, "own-filter")) { own_filter(); settle(); try_all("main serve"); }
     if (!strcmp(verb, "ignored")) ignored();
+    if (!strcmp(verb, "killed-makers")) killed_makers(atoi(words[2]));
     if (!strcmp(verb, "exec-whoami")) execl("/other", "/other", "whoami", NULL);
     if (!strcmp(verb, "whoami")) say("users %d %d", getuid(), geteuid());
     if (!strcmp(verb, "children")) { settle(); children(atoi(words[2])); }

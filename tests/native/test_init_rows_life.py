@@ -74,6 +74,11 @@ def test_short_children_are_all_reaped(rows: Container, count: int) -> None:
     assert sorted(name for name in names if name.isdigit()) == ["1", str(main)]
 
 
+def test_no_child_of_a_killed_maker_stays_stopped(rows: Container) -> None:
+    rows.start("killed-makers", "300")
+    rows.await_text("no child is left", 60)
+
+
 def test_signals_and_group_stops_are_passed_on(rows: Container) -> None:
     rows.start("signals")
     rows.await_text("ready")
