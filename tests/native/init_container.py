@@ -117,6 +117,7 @@ class Container:
         self.plan: dict[str, Any] = json.loads(json.dumps(PLAN))
         self.policy = policy()
         self.capabilities = list(CAPABILITIES)
+        self.linux: dict[str, Any] = {}  # further members of `linux` in the bundle
         self.environment = ["ONEJOB_CONTROL=fd:3", "ONEJOB_DATA=tmpfs:4096"]
         self.process: subprocess.Popen[bytes] | None = None
         self.events: list[dict[str, Any]] = []
@@ -134,6 +135,7 @@ class Container:
         (self.root / ".onejob/instance.json").write_text(json.dumps(self.plan))
         (self.root / ".onejob/policy.bpf").write_bytes(self.policy)
         config = oci_config(self.environment, self.capabilities)
+        config["linux"] |= self.linux
         (self.folder / "config.json").write_text(json.dumps(config))
         self.port, theirs = socket.socketpair()
         self.port.settimeout(SECONDS)

@@ -10,11 +10,11 @@ from typing import Any
 
 from init_container import ASK, CALLS, TRACE, Container, call_filter, instruction
 
-UMASK, GETPPID, GETTID, LISTEN = 95, 110, 186, 50
+UMASK, GETPPID, GETTID, LISTEN, SECCOMP = 95, 110, 186, 50, 317
 # What rows_job.c and the loader of a dynamic program call beyond CALLS.
 UNION = {
     *CALLS.values(), UMASK, GETTID, LISTEN,
-    17, 20, 21, 28, 41, 49, 58, 98, 107, 232, 291, 293, 435,
+    17, 20, 21, 28, 41, 45, 49, 53, 54, 58, 98, 107, 219, 232, 291, 293, 435,
 }  # fmt: skip
 BOOT = UNION - {UMASK}
 MAIN = BOOT - {GETPPID, GETTID}

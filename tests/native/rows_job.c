@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -105,6 +107,31 @@ static void storm(void) { /* signals that arrive while the filter is being put o
     sigprocmask(SIG_SETMASK, &old, NULL);
     say("after the storm"); try_all("main serve");
 }
+static void ignored(void) { /* a signal that is ignored ends no wait */
+    pid_t main = getpid();
+    if (fork() == 0) { for (int n = 0; n < 23; n++) { usleep(20000); kill(main, SIGWINCH); } _exit(0); } /* SIGCHLD, too */
+    struct timeval limit = { 1, 0 }; char byte; int pair[2]; socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    int status; pid_t child; struct epoll_event event;
+    if ((child = fork()) == 0) { signal(SIGWINCH, SIG_DFL); epoll_wait(epoll_create1(0), &event, 1, -1); say("epoll_wait: %s", strerror(errno)); _exit(0); }
+    for (int n = 0; n < 5; n++) { usleep(20000); kill(child, SIGWINCH); }
+    usleep(20000); kill(child, SIGKILL); waitpid(child, &status, 0);
+    say("recv: %s", recv(pair[0], &byte, 1, 0) < 0 ? strerror(errno) : "data");
+}
+static void killed_makers(int count) { /* each is killed while it makes children for its own parent */
+    for (int n = 0; n < count; n++) {
+        pid_t maker = fork();
+        while (maker == 0) if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) _exit(0);
+        usleep(n % 20 * 50); kill(maker, SIGKILL);
+    }
+    while (waitpid(-1, NULL, 0) > 0) ;
+    say("no child is left");
+}
+static void own_filter(void) { /* whoever adds another one is killed */
+    struct sock_filter code[] = { { 0x20, 0, 0, 0 }, { 0x15, 0, 1, SYS_seccomp }, { 6, 0, 0, 0x80000000 }, { 6, 0, 0, 0x7fff0000 } };
+    struct sock_fprog program = { 4, code };
+    if (syscall(SYS_seccomp, 1, 0, &program)) say("seccomp: %s", strerror(errno));
+}
 int main(int count, char **words) {
     const char *verb = count > 1 ? words[1] : "serve";
     signal(SIGHUP, on_signal); signal(SIGUSR1, on_signal); signal(SIGQUIT, on_signal);
@@ -123,6 +150,9 @@ int main(int count, char **words) {
     if (!strcmp(verb, "listen-exec")) { settle(); execl("/other", "/other", "inherits", NULL); }
     if (!strcmp(verb, "inherits")) { try_all("second"); wait_once(0); try_all("second serve"); }
     if (!strcmp(verb, "leave-worker")) { settle(); if (fork() == 0) for (;;) sleep(1); }
+    if (!strcmp(verb, "own-filter")) { own_filter(); settle(); try_all("main serve"); }
+    if (!strcmp(verb, "ignored")) ignored();
+    if (!strcmp(verb, "killed-makers")) killed_makers(atoi(words[2]));
     if (!strcmp(verb, "exec-whoami")) execl("/other", "/other", "whoami", NULL);
     if (!strcmp(verb, "whoami")) say("users %d %d", getuid(), geteuid());
     if (!strcmp(verb, "children")) { settle(); children(atoi(words[2])); }

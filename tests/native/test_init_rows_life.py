@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from init_container import ASK, CALLS, Container, await_true, call_filter
-from rows_container import ROWS, SLOT, UNION, allowed, verdicts
+from rows_container import ROWS, SECCOMP, SLOT, UNION, allowed, put_row, verdicts
 
 pytestmark = [pytest.mark.root, pytest.mark.runc]
 
@@ -74,10 +74,22 @@ def test_short_children_are_all_reaped(rows: Container, count: int) -> None:
     assert sorted(name for name in names if name.isdigit()) == ["1", str(main)]
 
 
+def test_no_child_of_a_killed_maker_stays_stopped(rows: Container) -> None:
+    rows.start("killed-makers", "300")
+    rows.await_text("no child is left", 60)
+
+
 def test_signals_and_group_stops_are_passed_on(rows: Container) -> None:
     rows.start("signals")
     rows.await_text("ready")
     assert "stopped: 1\nchild got 30, main 23\nkilled by 9\n" in rows.console
+
+
+def test_signals_that_are_ignored_end_no_wait(rows: Container) -> None:
+    rows.start("ignored")
+    rows.await_text("ready")
+    assert "recv: Resource temporarily unavailable\n" in rows.console
+    assert "epoll_wait: " not in rows.console
 
 
 def test_signals_do_not_disturb_the_narrowing(any_rows: Container) -> None:
@@ -151,6 +163,36 @@ def test_without_the_right_to_trace_there_is_no_boot(rows: Container) -> None:
     sentence = "onejob: process 1 lacks CAP_SYS_PTRACE, so it cannot narrow programs to their rows"
     assert sentence in rows.console
     assert "Hint: give the container CAP_SYS_PTRACE" in rows.console
+
+
+def runtime_filter(call: str) -> dict[str, Any]:
+    """What a container runtime puts on process 1: everything is allowed but one call."""
+    rule = {"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
+    return {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}}
+
+
+def test_the_filter_of_a_container_runtime_is_not_taken_for_the_services(rows: Container) -> None:
+    rows.linux = runtime_filter("acct")
+    rows.start("phases")
+    rows.await_text("ready")
+    assert verdicts(rows, "main serve") == [allowed()]
+
+
+def test_a_trace_that_is_refused_is_no_boot(rows: Container) -> None:
+    rows.linux = runtime_filter("ptrace")
+    rows.start("phases")
+    assert rows.status() == 1
+    assert "onejob: cannot trace the service: Operation not permitted. Hint: " in rows.console
+
+
+def test_a_process_with_filters_of_its_own_is_left_alone(rows: Container) -> None:
+    """A row on top could turn what its filters allow into its end."""
+    rows.policy = call_filter({*UNION, SECCOMP}, ASK)
+    put_row(rows, 0, UNION | {SECCOMP})
+    rows.start("own-filter")
+    rows.await_text("ready")
+    assert verdicts(rows, "main serve") == [allowed("umask", "getppid", "gettid")]
+    rows.await_text("onejob: /job has filters of its own, and is not narrowed")
 
 
 def test_a_service_that_may_gain_rights_is_not_narrowed_and_that_is_said(rows: Container) -> None:

@@ -18,7 +18,7 @@ const MUNMAP: u64 = 11;
 const SECCOMP: u64 = 317;
 const SET_MODE_FILTER: u64 = 1;
 const TSYNC: u64 = 1; // SECCOMP_FILTER_FLAG_TSYNC
-const READ_ONLY: u64 = 1;
+const READ_WRITE: u64 = 3;
 const PRIVATE_ANONYMOUS: u64 = 0x22;
 const NO_FILE: u64 = u64::MAX;
 
@@ -62,7 +62,7 @@ impl Injection {
             result: Ok(()),
         };
         ptrace::set_signal_mask(tid, u64::MAX)?;
-        let mut first = injection.with([0, injection.size(), READ_ONLY, PRIVATE_ANONYMOUS]);
+        let mut first = injection.with([0, injection.size(), READ_WRITE, PRIVATE_ANONYMOUS]);
         first[ORIGINAL_RAX] = MMAP;
         first[RAX] = registers[RAX]; // -ENOSYS, as at every entry
         first[RIP] = registers[RIP];

@@ -18,6 +18,7 @@ mod place;
 mod privileges;
 mod processes;
 mod ptrace;
+mod resume;
 mod rows;
 mod search;
 mod seccomp;

@@ -141,7 +141,7 @@ pub fn call_information(tid: i32) -> Result<At> {
     })
 }
 
-/// Write into the memory of a stopped tracee, also where it cannot write itself; all or an error.
+/// Write into the memory of a stopped tracee: all of it, or an error.
 /// Not by process_vm_writev(2), which is a kernel option.
 pub fn write_memory(tid: i32, address: u64, words: &[u64]) -> Result<()> {
     let memory =

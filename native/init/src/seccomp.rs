@@ -62,8 +62,8 @@ pub struct Denials {
 
 impl Denials {
     /// Take one waiting call from the listener and answer it: refused, or in an audit let through.
-    /// The denial is returned when it is the first of its kind.
-    /// A call that the tracer has a thread make is no denial.
+    /// The denial is returned when it is the first of its kind. A call that the tracer has a thread
+    /// make is let through, and is no denial.
     pub fn answer_one(
         &mut self,
         listener: BorrowedFd,
@@ -74,21 +74,17 @@ impl Denials {
         // SAFETY: struct seccomp_notif has 80 bytes.
         unsafe { sys::control_device(listener, NOTIF_RECV, &mut asked)? };
         let (id, thread, call) = (asked[0], asked[1] as i32, asked[2] as i32);
-        let (mut injected, mut standing) = (false, None);
+        let mut standing = None;
         if let Some(tracer) = tracer {
-            injected = tracer.injects(thread, call);
+            if tracer.injects(thread, call) {
+                return answer(listener, id, true).map(|()| None);
+            }
             standing = tracer.standing(thread);
         }
         let (pid, program) = processes::owner_of_thread(thread);
         // SAFETY: reads one word. An error means that the thread is gone, and its number perhaps reused.
         unsafe { sys::control_device(listener, NOTIF_ID_VALID, &mut [id])? };
-        let mut answer = [id, 0, 0]; // id, return value, error and flags
-        answer[2] = if audit || injected { FLAG_CONTINUE << 32 } else { u64::from((-EPERM).cast_unsigned()) };
-        // SAFETY: struct seccomp_notif_resp has 24 bytes.
-        unsafe { sys::control_device(listener, NOTIF_SEND, &mut answer)? };
-        if injected {
-            return Ok(None);
-        }
+        answer(listener, id, audit)?;
         let mut arguments = [0; 6];
         arguments.copy_from_slice(&asked[4..]);
         Ok(self.record(Denial::new(pid, program, call, arguments, standing.unwrap_or_default())))
@@ -111,6 +107,12 @@ impl Denials {
     pub fn to_json(&self) -> String {
         json::list(self.list.iter().map(|denial| format!("{{{}}}", denial.fields())))
     }
+}
+
+fn answer(listener: BorrowedFd, id: u64, let_through: bool) -> Result<()> {
+    let verdict = if let_through { FLAG_CONTINUE << 32 } else { u64::from((-EPERM).cast_unsigned()) };
+    // SAFETY: struct seccomp_notif_resp has 24 bytes: id, return value, error and flags.
+    unsafe { sys::control_device(listener, NOTIF_SEND, &mut [id, 0, verdict]) }
 }
 
 impl Denial {

@@ -117,8 +117,10 @@ fn require_trace_right() -> Outcome<()> {
 }
 
 fn trace(pid: i32) -> Outcome<()> {
-    ptrace::seize(pid)
-        .or_fail_hint(format_args!("cannot trace the service"), "kernel.yama.ptrace_scope must not be 3")
+    ptrace::seize(pid).or_fail_hint(
+        format_args!("cannot trace the service"),
+        "kernel.yama.ptrace_scope must be below 3, and no outer filter may refuse ptrace",
+    )
 }
 
 fn words_of(instance: &Instance) -> Outcome<Words> {

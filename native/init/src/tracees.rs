@@ -21,6 +21,8 @@ pub struct Process {
     pub role: Role,
     pub listens: bool,
     pub settled: bool,
+    /// It was seen before its maker told of it, and what is known of it is from /proc.
+    pub presumed: bool,
     /// How many more of its calls are looked at for the one with which it settles.
     pub looks: u32,
     /// The rows that were put on it or that it inherited (indexes of `Rows::filters`), also one that
@@ -31,7 +33,16 @@ pub struct Process {
 impl Process {
     /// One that starts in its boot phase and listens to nothing.
     pub fn new(pid: i32, program: String, role: Role, rows: Vec<usize>) -> Self {
-        Process { pid, program, role, listens: false, settled: false, looks: MOST_LOOKS, rows }
+        Process {
+            pid,
+            program,
+            role,
+            listens: false,
+            settled: false,
+            presumed: false,
+            looks: MOST_LOOKS,
+            rows,
+        }
     }
 }
 
@@ -106,13 +117,21 @@ impl Tracees {
         self.add_process(Process { listens: parent.listens, ..child });
     }
 
-    pub fn remove_thread(&mut self, tid: i32) {
-        self.threads.retain(|thread| thread.tid != tid);
+    /// The maker of a process tells of it, before or after it was seen.
+    pub fn learn_fork(&mut self, pid: i32, maker: &Process) {
+        let Some(known) = self.process(pid) else { return self.add_fork(pid, maker) };
+        known.program.clone_from(&maker.program);
+        if known.rows.len() < maker.rows.len() {
+            known.rows.clone_from(&maker.rows); // and not when it has got a row of its own since
+        }
+        known.listens = maker.listens;
+        known.presumed = false;
     }
 
-    pub fn remove_process(&mut self, pid: i32) {
-        self.processes.retain(|process| process.pid != pid);
-        self.threads.retain(|thread| thread.pid != pid);
+    /// A thread, or a process with all of its threads, has ended.
+    pub fn remove(&mut self, tid: i32) {
+        self.processes.retain(|process| process.pid != tid);
+        self.threads.retain(|thread| thread.tid != tid && thread.pid != tid);
     }
 }
 

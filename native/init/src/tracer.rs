@@ -15,30 +15,22 @@ use rustix::io::Errno;
 use crate::console::say;
 use crate::failure::Reason;
 use crate::inject::{Injection, Step};
-use crate::processes;
 use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
 use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
 use crate::seccomp::Denial;
 use crate::settle::waits;
 use crate::tracees::{Kin, Process, Tracees, kin_of};
+use crate::{processes, resume};
 
 const MOST_SAID: usize = 64;
-/// ERESTARTNOHAND, linux/errno.h: the kernel makes the call again unless a handler has run.
-const RESTART: u64 = (-514_i64).cast_unsigned();
 
 pub struct Tracer {
     rows: Rows,
     tracees: Tracees,
-    /// New tasks that stopped before the news of their making came.
-    early: Vec<Early>,
     said: Vec<String>,
     audit: bool,
-}
-
-struct Early {
-    tid: i32,
-    parent: i32,
-    status: i32,
+    /// The policy, and what a container runtime has put on process 1.
+    common_filters: usize,
 }
 
 impl Tracer {
@@ -46,37 +38,31 @@ impl Tracer {
     pub fn new(rows: Rows, pid: i32, audit: bool) -> Self {
         let mut tracees = Tracees::default();
         tracees.add_process(Process::new(pid, String::new(), Role::Main, Vec::new()));
-        Tracer { rows, tracees, early: Vec::new(), said: Vec::new(), audit }
+        let common_filters = processes::filters_of(1).unwrap_or(0) + 1;
+        Tracer { rows, tracees, said: Vec::new(), audit, common_filters }
     }
 
     /// A task has ended, and the kernel has forgotten it.
     pub fn ended(&mut self, tid: i32) {
-        self.early.retain(|early| early.tid != tid);
-        if let Some(process) = self.tracees.process(tid).cloned() {
-            // Killed while it forked: nobody will tell of these any more.
-            while let Some(place) = self.early.iter().position(|early| early.parent == tid) {
-                let early = self.early.remove(place);
-                self.tracees.add_fork(early.tid, &process);
-                self.stopped(early.tid, early.status);
-            }
-            self.tracees.remove_process(tid);
-        }
-        self.tracees.remove_thread(tid);
+        self.tracees.remove(tid);
     }
 
     /// A task has stopped: find out why and let it go on. A refused call is returned.
     pub fn stopped(&mut self, tid: i32, status: i32) -> Option<Denial> {
         let (signal, event) = (status >> 8 & 0xff, status >> 16);
-        if self.tracees.thread(tid).is_none() && !self.meet(tid, status) {
-            return None;
+        if self.tracees.thread(tid).is_none() {
+            self.meet(tid);
         }
         match event {
             0 if signal == CALL_STOP => self.at_call(tid),
-            0 => self.go_on(tid, signal),
+            0 => {
+                resume::after_signal(tid);
+                self.go_on(tid, signal);
+            }
             ptrace::EVENT_SECCOMP => return self.at_verdict(tid),
             ptrace::EVENT_STOP if signal != SIGTRAP => ptrace::stay_stopped(tid),
             ptrace::EVENT_STOP => {
-                repair_interrupted_call(tid);
+                resume::after_interrupt(tid);
                 self.go_on(tid, 0);
             }
             ptrace::EVENT_FORK | ptrace::EVENT_VFORK | ptrace::EVENT_CLONE => {
@@ -120,22 +106,22 @@ impl Tracer {
 
     // ---- new tasks and new programs ---------------------------------------------------------
 
-    /// A new task is known by the news from its maker. When its own stop comes first it stays
-    /// stopped until then, unless its maker can no longer tell.
-    fn meet(&mut self, tid: i32, status: i32) -> bool {
-        let Some((pid, parent)) = processes::group_and_parent(tid) else { return false };
-        if pid != tid && self.tracees.process(pid).is_some() {
-            self.tracees.add_thread(tid, pid);
-            return true;
+    /// A new task stops before the news of its making has come. Whether it ever comes is not known
+    /// (its maker may have been killed), so /proc has to tell whose it is, for now.
+    fn meet(&mut self, tid: i32) {
+        let Some((pid, parent)) = processes::group_and_parent(tid) else { return };
+        if pid != tid {
+            return self.tracees.add_thread(tid, pid);
         }
-        if self.tracees.process(parent).is_some() {
-            self.early.push(Early { tid, parent, status });
-            return false;
+        let program = processes::program_of(tid);
+        let kin = self.tracees.process(parent).filter(|parent| parent.program == program).cloned();
+        match kin {
+            Some(parent) => self.tracees.add_fork(tid, &parent),
+            None => self.tracees.add_process(Process::new(tid, program, Role::Worker, Vec::new())),
         }
-        // Whoever made it is dead. It keeps what it has inherited.
-        let orphan = Process::new(tid, processes::program_of(tid), Role::Worker, Vec::new());
-        self.tracees.add_process(orphan);
-        true
+        if let Some(process) = self.tracees.process(tid) {
+            process.presumed = true;
+        }
     }
 
     fn made_another(&mut self, tid: i32, event: i32) {
@@ -148,16 +134,14 @@ impl Tracer {
                 }
             }
             Kin::Process => {
-                self.tracees.add_fork(child, &maker);
+                if self.tracees.process(child).is_none_or(|child| child.presumed) {
+                    self.tracees.learn_fork(child, &maker);
+                }
                 if event != ptrace::EVENT_VFORK {
                     self.expect_row(&maker.program, Role::Worker);
                 }
             }
             Kin::Gone => {}
-        }
-        if let Some(place) = self.early.iter().position(|early| early.tid == child) {
-            let early = self.early.remove(place);
-            self.stopped(early.tid, early.status);
         }
     }
 
@@ -277,7 +261,7 @@ impl Tracer {
             false => self.rows.boot(&process.program),
         };
         let Some(row) = row else { return };
-        let ours = process.rows.len() + 1;
+        let ours = process.rows.len() + self.common_filters;
         if processes::filters_of(tid).is_some_and(|filters| filters > ours) {
             let words = format!("{} has filters of its own, and is not narrowed", process.program);
             return self.say_once(words);
@@ -326,16 +310,5 @@ impl Tracer {
             say(format_args!("{words}"));
             self.said.push(words);
         }
-    }
-}
-
-/// `ptrace::interrupt` is not to be noticed. Most calls go on by themselves; of these, epoll_wait
-/// for one would end with EINTR (signal(7)), and so is made to begin again as poll does.
-fn repair_interrupted_call(tid: i32) {
-    const EINTR: u64 = (-4_i64).cast_unsigned();
-    let Ok(registers) = ptrace::registers(tid) else { return };
-    let call = registers[ORIGINAL_RAX];
-    if registers[RAX] == EINTR && waits(call, &[0; 6]) {
-        let _ = ptrace::set_register(tid, RAX, RESTART);
     }
 }
