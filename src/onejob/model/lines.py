@@ -24,7 +24,7 @@ MAX_WORD_CHARACTERS = 1_000_000  # of all words together
 _OWN = {"path", "sha256", "target", "object"}
 _SPECIAL = re.compile("[\x00-\x1f\x7f\\\\,|\ud800-\udfff\ufffe\uffff]|^@")
 _ESCAPE = re.compile(r"\\([0-9a-f]*);")
-_TEXT = r"(?!@)[^\t\n\r\\,|]*+(?:\\(?:10[0-9a-f]{4}|[0-9a-f]{0,5});[^\t\n\r\\,|]*+)*+"
+_TEXT = r"(?!@)[^\t\n\r\\,|]*+(?:\\(?:10[0-9a-f]{4}|[0-9a-f]{0,5});[^\t\n\r\\,|]*+)*"
 NounT = TypeVar("NounT", bound=Noun)
 
 
@@ -103,7 +103,7 @@ class Layout(Generic[NounT]):
     def checker(self) -> Callable[[str], None]:
         """A function that raises BadLine for lines, each with its end, that are no rows."""
         line = re.compile(self._row.pattern)
-        lines = re.compile(f"(?:{self._row.pattern}\n)++")
+        lines = re.compile(f"(?:{self._row.pattern}\n)+")
 
         def check(block: str) -> None:
             if lines.fullmatch(block):
@@ -133,8 +133,9 @@ class _Row:
             name = names[key]
             field = noun.model_fields[name]
             cell = _cell(name, field, inner, words)
-            if not field.is_required():
-                cell = cell._replace(pattern=f"(?:{cell.pattern})?+")
+            # One way to be empty, not two: else what fits nothing is tried in all ways together.
+            if not field.is_required() and not re.fullmatch(cell.pattern, ""):
+                cell = cell._replace(pattern=f"(?:{cell.pattern})?")
             self.cells[name] = cell
         rest = {n: f for n, f in noun.model_fields.items() if n not in self.cells}
         if lacking := [camel(name) for name, field in rest.items() if field.is_required()]:
@@ -234,7 +235,7 @@ def _list_cell(member: _Cell) -> _Cell:
     return _Cell(
         lambda values: "".join([encode_one(value) + "," for value in values]),
         lambda cell: decode_short(cell) if len(cell) < _SHORT else decode(cell),
-        f"(?:{pattern},)*+",
+        f"(?:{pattern},)*",
     )
 
 

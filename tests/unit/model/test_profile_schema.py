@@ -2,13 +2,13 @@
 
 from hypothesis import HealthCheck, given, settings
 from lxml import etree
-from some_profiles import profiles
 
 import small_world
 from house import ROOT
 from onejob.model.profile import Profile
 from onejob.model.profile_schema import schema_text
 from onejob.model.profile_xml import write_profile
+from some_profiles import profiles
 
 PUBLISHED = ROOT / "docs/profile.rng"
 SCHEMA = etree.RelaxNG(etree.fromstring(schema_text().encode()))
