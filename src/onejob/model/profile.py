@@ -121,8 +121,9 @@ class RoleCall(Noun):
 
     A `worker` was forked by the program and has executed nothing since. A process has `settled`
     from the first call on that waits (for a connection, a request, a signal, the end of a child)
-    after it, or before its fork the process that forked it, had listened. An execve that succeeded
-    is the call of the program that made it.
+    after it, or before its fork the process that forked it, had listened; with several threads, all
+    that they call once it listens counts, as their order is the scheduler's. An execve that
+    succeeded is the call of the program that made it.
     """
 
     program: str

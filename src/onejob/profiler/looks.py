@@ -14,7 +14,7 @@ from pathlib import Path
 from onejob.drive.target import Process
 from onejob.model.profile import Profile, ProgramPeak, Scheduling
 from onejob.model.profile_merge import by_key
-from onejob.profiler.resident import resident_kib
+from onejob.profiler.resident import Most, held_by
 
 _POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
 _RESET_ON_FORK = 0x40000000  # sched_setscheduler(2): a flag of the policy
@@ -33,7 +33,7 @@ class Looks:
     """
 
     def __init__(self, kept_to: int | None = None) -> None:
-        self.resident_kib = 0
+        self._most = Most()
         self._noting = threading.Lock()
         self._peaks: list[ProgramPeak] = []
         self._scheduling: set[Scheduling] = set()
@@ -50,16 +50,23 @@ class Looks:
 
     def note_resident(self, processes: Iterable[Process]) -> None:
         """Keep what they hold together, if that is the most so far; for any thread."""
-        total = resident_kib(processes)
+        held = held_by(processes)
         with self._noting:
-            self.resident_kib = max(self.resident_kib, total)
+            self._most.note(held)
+
+    @property
+    def resident_kib(self) -> int:
+        """The most that they held together when they were looked at."""
+        return self._most.kib
 
     def added_to(self, profile: Profile) -> Profile:
         """`profile` with what was seen here."""
         peaks = _merged([*profile.program_peaks, *self._peaks])
         rows = sorted(self._scheduling, key=lambda row: tuple(vars(row).values()))
         found = {"program_peaks": tuple(peaks), "scheduling": tuple(rows)}
-        return profile.model_copy(update={**found, "resident_kib": self.resident_kib})
+        counts = {peak.program: peak.processes for peak in profile.program_peaks}
+        resident = self._most.with_unseen(counts)
+        return profile.model_copy(update={**found, "resident_kib": resident})
 
     def _scheduling_of(self, process: Process) -> Iterable[Scheduling]:
         """How the threads of `process` are scheduled (sched(7))."""

@@ -2,10 +2,12 @@
 
 import re
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from onejob.drive.target import Process
 
@@ -34,7 +36,46 @@ def repeated(look: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
+class Held(NamedTuple):
+    """What processes hold at one moment, in KiB: in all, and by program how many have how much."""
+
+    total: int = 0
+    counts: Mapping[str, int] = MappingProxyType({})
+    own: Mapping[str, int] = MappingProxyType({})
+
+
+class Most:
+    """The most that was held at a moment that was looked at."""
+
+    def __init__(self) -> None:
+        self.kib = 0
+        self._at = Held()
+        self._of_one: dict[str, int] = {}
+
+    def note(self, held: Held) -> None:
+        """One more moment."""
+        if held.total >= self.kib:
+            self.kib, self._at = held.total, held
+        for program, count in held.counts.items():
+            share = held.own[program] // count
+            self._of_one[program] = max(share, self._of_one.get(program, 0))
+
+    def with_unseen(self, processes: Mapping[str, int]) -> int:
+        """The most in KiB, with what `processes` of each program, the most that there ever were at
+        once, have more than those that were looked at: a crowd may come and go between two looks.
+        """
+        missed = {name: most - self._at.counts.get(name, 0) for name, most in processes.items()}
+        return self.kib + sum(
+            max(number, 0) * self._of_one.get(name, 0) for name, number in missed.items()
+        )
+
+
 def resident_kib(processes: Iterable[Process]) -> int:
+    """The memory of all `processes` in KiB, see `held_by`."""
+    return held_by(processes).total
+
+
+def held_by(processes: Iterable[Process]) -> Held:
     """The memory of all `processes`: each one's part, and what a program's share, once.
 
     A process's part is its anonymous memory, of which what a fork left shared is divided among all
@@ -42,16 +83,19 @@ def resident_kib(processes: Iterable[Process]) -> int:
     (VmHWM of ``/proc/PID/status``). Pages of files and of shared memory count as a program's. See
     proc(5) and Documentation/filesystems/proc.rst.
     """
-    own = 0
+    own: defaultdict[str, int] = defaultdict(int)
+    counts: Counter[str] = Counter()
     shared: defaultdict[str, int] = defaultdict(int)
     for process in processes:
         fields = _memory_fields(process.pid)
         common = fields.get("RssFile", 0) + fields.get("RssShmem", 0)
         anonymous = fields.get("RssAnon", 0)
         once_more = max(fields.get("VmHWM", 0) - common - anonymous, 0)
-        own += fields.get("Pss_Anon", anonymous) + once_more
+        own[process.program] += fields.get("Pss_Anon", anonymous) + once_more
+        counts[process.program] += bool(fields)
         shared[process.program] = max(shared[process.program], common)
-    return own + sum(shared.values())
+    living = {program: count for program, count in counts.items() if count}
+    return Held(sum(own.values()) + sum(shared.values()), living, own)
 
 
 def _memory_fields(pid: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from onejob.drive.target import Process
-from onejob.profiler.resident import repeated, resident_kib
+from onejob.profiler.resident import Held, Most, repeated, resident_kib
 
 SIZE_KIB = 64 * 1024
 
@@ -54,6 +54,17 @@ def test_what_a_child_shares_counts_once_and_its_own_besides(
 
 def test_a_process_that_is_gone_holds_nothing() -> None:
     assert resident_kib(processes(2**22 - 1)) == 0
+
+
+def test_a_crowd_that_came_and_went_between_two_looks_is_counted() -> None:
+    most = Most()
+    most.note(Held(100, {"/a": 1, "/b": 2}, {"/a": 40, "/b": 20}))
+    most.note(Held(90, {"/a": 1, "/b": 1}, {"/a": 30, "/b": 15}))
+    assert most.kib == 100
+    assert most.with_unseen({"/a": 1, "/b": 2}) == 100
+    assert most.with_unseen({"/a": 1, "/b": 12}) == 100 + 10 * 15  # of the larger mean
+    assert most.with_unseen({"/a": 0, "/never-seen": 9}) == 100
+    assert Most().with_unseen({"/a": 3}) == 0
 
 
 def test_it_is_looked_at_again_and_again_until_the_end() -> None:

@@ -50,7 +50,17 @@ static __always_inline bool is_wait(struct rule *rule, struct pt_regs *regs)
 	return rule->waits;
 }
 
-// What the process has done by the time of this call: one of its threads may have settled it.
+static __always_inline bool is_alone(struct task_struct *task)
+{
+	__u32 tgid = task->tgid;
+	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+
+	return !process || process->threads <= 1;
+}
+
+// What the process has done by the time of this call: one of its threads may have settled it. Which
+// of several does, and what the others call meanwhile, is up to the scheduler: so all that they
+// call once the process listens counts as of a settled one.
 static __always_inline void settle(struct task_struct *task, struct thread *thread,
 				   struct rule *rule, struct pt_regs *regs)
 {
@@ -60,9 +70,10 @@ static __always_inline void settle(struct task_struct *task, struct thread *thre
 		leader = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
 	if (!leader || !leader->listens)
 		return;
-	if (!leader->settled && !is_wait(rule, regs))
+	if (is_wait(rule, regs))
+		leader->settled = true;
+	if (!leader->settled && is_alone(task))
 		return;
-	leader->settled = true;
 	thread->stage |= STAGE_SETTLED;
 	thread->slot = NO_SLOT;
 }

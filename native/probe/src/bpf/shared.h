@@ -26,7 +26,8 @@ enum { STARTED_THREAD, STARTED_PROCESS, STARTED_PROGRAM };
 
 // What a process is and has done so far. A worker was forked and has executed nothing since. A
 // process listens once a listen(2) of its own, or of the one that forked it before, succeeded; it
-// settles with the first call that waits after that, and executing a program unsettles it.
+// settles with the first call that waits after that, and executing a program unsettles it. What
+// several threads call while it listens counts as of a settled one: see settle in counting.h.
 enum stage {
 	STAGE_WORKER = 1,
 	STAGE_SETTLED = 2,

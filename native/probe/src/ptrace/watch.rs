@@ -131,8 +131,9 @@ impl Watch {
         let Some(process) = self.processes.get_mut(&thread.process).filter(|process| process.listens) else {
             return;
         };
-        if thread.stage & STAGE_SETTLED == 0 && (process.settled || waits(rule, &thread.args)) {
-            process.settled = true;
+        process.settled |= waits(rule, &thread.args);
+        // Which of several threads settles it, and what the others call meanwhile, is up to the scheduler.
+        if thread.stage & STAGE_SETTLED == 0 && (process.settled || process.threads > 1) {
             thread.stage |= STAGE_SETTLED;
             thread.place = self.tally.place(thread.program, thread.drill, thread.stage);
             thread.cache = [NOTHING; CACHED];
