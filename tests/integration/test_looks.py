@@ -132,7 +132,9 @@ def test_each_way_of_scheduling_is_seen_once(program: Path) -> None:
     assert set(found.scheduling) == expected_scheduling(program)
     assert len(found.scheduling) == 3
     assert [peak.program for peak in found.program_peaks] == [str(program)]
-    assert found.resident_kib == found.program_peaks[0].resident_kib > 0
+    # And what the kernel has for it: page tables and more.
+    assert 0 < found.program_peaks[0].resident_kib <= found.resident_kib
+    assert found.resident_kib < found.program_peaks[0].resident_kib + 1024
 
 
 def test_peaks_are_of_the_largest_process_and_keep_what_the_probe_counted() -> None:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 from onejob.drive.target import Process
 
 _PERIOD_S = 0.25
-_FIELD = re.compile(r"^(VmHWM|Rss\w+|Pss_Anon):\s+(\d+) kB$", re.M)
+# What the kernel has for a process besides its page tables: stack, task, descriptors (estimated).
+_TASK_KIB = 64
+_FIELD = re.compile(r"^(VmHWM|VmPTE|Rss\w+|Pss_Anon):\s+(\d+) kB$", re.M)
 
 
 @contextmanager
@@ -79,9 +81,10 @@ def held_by(processes: Iterable[Process]) -> Held:
     """The memory of all `processes`: each one's part, and what a program's share, once.
 
     A process's part is its anonymous memory, of which what a fork left shared is divided among all
-    that have it (Pss_Anon of ``/proc/PID/smaps_rollup``), and as much as it once held more than now
-    (VmHWM of ``/proc/PID/status``). Pages of files and of shared memory count as a program's. See
-    proc(5) and Documentation/filesystems/proc.rst.
+    that have it (Pss_Anon of ``/proc/PID/smaps_rollup``), as much as it once held more than now
+    (VmHWM of ``/proc/PID/status``), and what the kernel has for it: its page tables and more. Pages
+    of files and of shared memory count as a program's. See proc(5) and
+    Documentation/filesystems/proc.rst.
     """
     own: defaultdict[str, int] = defaultdict(int)
     counts: Counter[str] = Counter()
@@ -91,7 +94,8 @@ def held_by(processes: Iterable[Process]) -> Held:
         common = fields.get("RssFile", 0) + fields.get("RssShmem", 0)
         anonymous = fields.get("RssAnon", 0)
         once_more = max(fields.get("VmHWM", 0) - common - anonymous, 0)
-        own[process.program] += fields.get("Pss_Anon", anonymous) + once_more
+        kernel = fields.get("VmPTE", 0) + (_TASK_KIB if fields else 0)
+        own[process.program] += fields.get("Pss_Anon", anonymous) + once_more + kernel
         counts[process.program] += bool(fields)
         shared[process.program] = max(shared[process.program], common)
     living = {program: count for program, count in counts.items() if count}
