@@ -33,6 +33,11 @@ _WITHOUT_ROOT = (
 )
 
 
+def need_rights() -> None:
+    """LacksError where the profiler may not do what it has to."""
+    need_root("profiling", _WITHOUT_ROOT)
+
+
 def take_profile(
     workload: Workload,
     text: str,
@@ -49,7 +54,7 @@ def take_profile(
     Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
     ServiceError (the service or a drill failed). Leaves nothing behind in any case.
     """
-    need_root("profiling", _WITHOUT_ROOT)
+    need_rights()
     need_packages(workload.packages, workload.name)
     if workload.network == "host":
         need_free_ports(workload.ports)
