@@ -23,7 +23,7 @@ BOOT_RATIO = Promise("boot", "start to first answer in QEMU, of a stock Debian g
 HOST_START = Promise("host-start", "start to first answer on the host", 300, "ms")
 MEMORY_FLOOR = Promise("memory-floor", "guest memory that passes the rehearsal", 32, "MiB")
 PROBE_COST = Promise(
-    "profile-cost", "CPU per request while calls are watched, of unwatched", 1.25, "x"
+    "profile-cost", "CPU per request while calls are watched, of unwatched", 1.1, "x"
 )
 CALL_COST = Promise(
     "call-cost", "time that watching adds to the calls of one web request", 1200, "ns"
