@@ -62,6 +62,18 @@ def test_workers_have_a_row_of_their_own_on_top_of_what_they_inherit(any_rows: C
     assert verdicts(any_rows, "main serve") == [allowed()]
 
 
+def test_workers_get_their_boot_row_at_the_fork(any_rows: Container) -> None:
+    any_rows.plan["rows"] = [ROWS[0], row("/job", "worker", 3, **serve(2))]
+    put_row(any_rows, 3, BOOT - {GETPPID})
+    any_rows.start("workers")
+    any_rows.await_text("ready")
+    assert verdicts(any_rows, "worker boot") == [allowed("gettid"), allowed()]
+    assert verdicts(any_rows, "worker serve") == [allowed("gettid"), allowed()]
+    assert verdicts(any_rows, "main serve") == [allowed()]
+    any_rows.ask("denials")
+    assert not [event for event in any_rows.events if event["event"] == "unnarrowed"]
+
+
 def test_another_program_gets_its_own_row(any_rows: Container) -> None:
     any_rows.plan["rows"] = [*ROWS, row("/other", "main", 3, **serve(4))]
     put_row(any_rows, 3, UNION - {GETTID})
@@ -102,9 +114,12 @@ def test_role_without_row_is_said_once(rows: Container) -> None:
     rows.plan["rows"] = ROWS[:1]
     rows.start("workers")
     rows.await_text("ready")
-    words = "onejob: /job has no row of calls for its workers: it keeps what it inherits"
-    rows.await_text(words)
+    words = "/job has no row of calls for its workers: it keeps what it inherits"
+    rows.await_text(f"onejob: {words}")
     assert rows.console.count(words) == 1
+    event = rows.event("unnarrowed")
+    told = {"event": "unnarrowed", "program": "/job", "role": "worker", "phase": "boot"}
+    assert event == {**told, "why": "no-row", "reason": words}
     assert verdicts(rows, "worker serve") == [allowed("getppid", "gettid"), allowed()]
 
 

@@ -193,6 +193,7 @@ def test_a_process_with_filters_of_its_own_is_left_alone(rows: Container) -> Non
     rows.await_text("ready")
     assert verdicts(rows, "main serve") == [allowed("umask", "getppid", "gettid")]
     rows.await_text("onejob: /job has filters of its own, and is not narrowed")
+    assert rows.event("unnarrowed")["why"] == "own-filters"
 
 
 def test_a_service_that_may_gain_rights_is_not_narrowed_and_that_is_said(rows: Container) -> None:

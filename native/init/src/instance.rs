@@ -48,7 +48,6 @@ pub struct RowPlan {
     /// As /proc/PID/exe shows it.
     pub program: String,
     pub role: Role,
-    /// Of main only: a worker goes on with what it inherits.
     pub boot: Place,
     /// Absent where the process is not narrowed any further.
     pub serve: Option<Place>,

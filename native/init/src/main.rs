@@ -32,6 +32,7 @@ mod sys;
 mod sysctls;
 mod tracees;
 mod tracer;
+mod unnarrowed;
 mod verbs;
 
 use core::ffi::CStr;

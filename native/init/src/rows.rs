@@ -50,9 +50,8 @@ pub struct Filter {
 struct Row {
     program: String,
     role: Role,
-    /// Indexes of `Rows::filters`. Only a main process has a boot row of its own: a worker goes on
-    /// with what it inherits.
-    boot: Option<usize>,
+    /// Indexes of `Rows::filters`.
+    boot: usize,
     serve: Option<usize>,
 }
 
@@ -71,10 +70,7 @@ impl Rows {
         let mut loaded = Rows { filters: Vec::new(), rows: Vec::new() };
         for plan in plans {
             let listens = plans.iter().any(|row| row.program == plan.program && row.serve.is_some());
-            let boot = match plan.role {
-                Role::Main => Some(loaded.add(&all, plan.boot, listens)?),
-                Role::Worker => None,
-            };
+            let boot = loaded.add(&all, plan.boot, listens)?;
             let serve = plan.serve.map(|place| loaded.add(&all, place, false)).transpose()?;
             loaded.rows.push(Row { program: plan.program.clone(), role: plan.role, boot, serve });
         }
@@ -94,6 +90,9 @@ impl Rows {
         if watch_listen && allows_listen {
             instructions.splice(0..0, watch());
         }
+        if let Some(same) = self.filters.iter().position(|filter| filter.instructions == instructions) {
+            return Ok(same);
+        }
         if instructions.len() > MOST_INSTRUCTIONS {
             return Err(Failure::new(
                 format_args!("{PATH}: the filter at {first} has more instructions than the kernel takes"),
@@ -108,13 +107,9 @@ impl Rows {
         self.rows.iter().find(|row| row.role == role && row.program == program)
     }
 
-    pub fn has(&self, program: &str, role: Role) -> bool {
-        self.row(program, role).is_some()
-    }
-
-    /// What a program gets when it starts.
-    pub fn boot(&self, program: &str) -> Option<usize> {
-        self.row(program, Role::Main)?.boot
+    /// What a process gets when it starts: by an execve, or a worker by a fork.
+    pub fn boot(&self, program: &str, role: Role) -> Option<usize> {
+        self.row(program, role).map(|row| row.boot)
     }
 
     /// What a process gets when it settles.

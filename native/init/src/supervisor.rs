@@ -129,6 +129,7 @@ impl<'a> Supervisor<'a> {
             if let Some(first) = denial.and_then(|denial| self.denials.record(denial)) {
                 announce(first, self.instance.audit, self.control.as_mut());
             }
+            self.tell_who_is_not_narrowed();
             return;
         }
         if let Some(tracer) = self.tracer.as_mut() {
@@ -139,6 +140,13 @@ impl<'a> Supervisor<'a> {
                 Some(code) => Ending::Status(code),
                 None => Ending::Signal(status.terminating_signal().unwrap_or(sys::SIGKILL)),
             });
+        }
+    }
+
+    fn tell_who_is_not_narrowed(&mut self) {
+        let news = self.tracer.as_mut().map(|tracer| tracer.unnarrowed.take_news());
+        if let Some(control) = self.control.as_mut() {
+            news.iter().flatten().for_each(|members| control.event("unnarrowed", members));
         }
     }
 

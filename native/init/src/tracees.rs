@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use rustix::fs::{Access, access};
 
 use crate::inject::Injection;
+use crate::processes::filters_of;
 use crate::rows::Role;
 
 /// A process that listens but never waits (a child that only reads its connection, for instance)
@@ -25,14 +26,19 @@ pub struct Process {
     pub presumed: bool,
     /// How many more of its calls are looked at for the one with which it settles.
     pub looks: u32,
-    /// The rows that were put on it or that it inherited (indexes of `Rows::filters`), also one that
+    /// The rows that it inherited and that were put on it (indexes of `Rows::filters`), also one that
     /// is being put on it.
     pub rows: Vec<usize>,
+    /// How many of them it was made with.
+    pub inherited: usize,
+    /// How many filters it should have: those that it was made with, and the rows since. None where
+    /// the kernel does not say.
+    pub filters: Option<usize>,
 }
 
 impl Process {
     /// One that starts in its boot phase and listens to nothing.
-    pub fn new(pid: i32, program: String, role: Role, rows: Vec<usize>) -> Self {
+    pub fn new(pid: i32, program: String, role: Role, rows: Vec<usize>, filters: Option<usize>) -> Self {
         Process {
             pid,
             program,
@@ -41,7 +47,9 @@ impl Process {
             settled: false,
             presumed: false,
             looks: MOST_LOOKS,
+            inherited: rows.len(),
             rows,
+            filters,
         }
     }
 }
@@ -49,7 +57,7 @@ impl Process {
 pub struct Thread {
     pub tid: i32,
     pub pid: i32,
-    /// It has executed a program and made no call since.
+    /// It has executed a program, or was forked, and is to get its boot row at its next call.
     pub fresh: bool,
     /// It is in listen(2).
     pub listening: bool,
@@ -113,17 +121,19 @@ impl Tracees {
 
     /// A process forked by `parent`, or by one of its threads.
     pub fn add_fork(&mut self, pid: i32, parent: &Process) {
-        let child = Process::new(pid, parent.program.clone(), Role::Worker, parent.rows.clone());
+        let filters = filters_of(pid);
+        let child = Process::new(pid, parent.program.clone(), Role::Worker, parent.rows.clone(), filters);
         self.add_process(Process { listens: parent.listens, ..child });
     }
 
-    /// The maker of a process tells of it, before or after it was seen.
+    /// The maker of a process that was seen before tells of it.
     pub fn learn_fork(&mut self, pid: i32, maker: &Process) {
-        let Some(known) = self.process(pid) else { return self.add_fork(pid, maker) };
+        let Some(known) = self.process(pid) else { return };
         known.program.clone_from(&maker.program);
-        if known.rows.len() < maker.rows.len() {
-            known.rows.clone_from(&maker.rows); // and not when it has got a row of its own since
-        }
+        let since = known.rows.split_off(known.inherited);
+        known.rows.clone_from(&maker.rows);
+        known.inherited = known.rows.len();
+        known.rows.extend(since);
         known.listens = maker.listens;
         known.presumed = false;
     }

@@ -1,45 +1,40 @@
 //! Every process of the service is traced, so that it can be narrowed to its row of the call matrix.
 //!
 //! A process runs untouched, without any stop, but for these moments: it starts another one (which
-//! is then known), it executes a program (whose boot row it gets before its first call), it listens,
-//! it waits while it listens (it settles, see settle.rs, and gets its serve row), a row refuses a
+//! is then known), it begins as a program or a worker (and gets its boot row at its first call), it
+//! listens, it waits while it listens (it settles, see settle.rs, and gets its serve row), a row refuses a
 //! call, and it gets a signal. Only between listening and settling does each call stop it.
 
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use rustix::io::Errno;
 
-use crate::console::say;
-use crate::failure::Reason;
 use crate::inject::{Injection, Step};
 use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
 use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
 use crate::seccomp::Denial;
 use crate::settle::waits;
 use crate::tracees::{Kin, Process, Tracees, kin_of};
+use crate::unnarrowed::{Unnarrowed, Why};
 use crate::{processes, resume};
-
-const MOST_SAID: usize = 64;
 
 pub struct Tracer {
     rows: Rows,
     tracees: Tracees,
-    said: Vec<String>,
+    pub unnarrowed: Unnarrowed,
     audit: bool,
-    /// The policy, and what a container runtime has put on process 1.
-    common_filters: usize,
 }
 
 impl Tracer {
     /// Of a service whose first process, `pid`, has been seized.
     pub fn new(rows: Rows, pid: i32, audit: bool) -> Self {
         let mut tracees = Tracees::default();
-        tracees.add_process(Process::new(pid, String::new(), Role::Main, Vec::new()));
-        let common_filters = processes::filters_of(1).unwrap_or(0) + 1;
-        Tracer { rows, tracees, said: Vec::new(), audit, common_filters }
+        // The policy, and what a container runtime has put on process 1.
+        let filters = processes::filters_of(1).map(|filters| filters + 1);
+        tracees.add_process(Process::new(pid, String::new(), Role::Main, Vec::new(), filters));
+        Tracer { rows, tracees, unnarrowed: Unnarrowed::default(), audit }
     }
 
     /// A task has ended, and the kernel has forgotten it.
@@ -117,11 +112,15 @@ impl Tracer {
         let kin = self.tracees.process(parent).filter(|parent| parent.program == program).cloned();
         match kin {
             Some(parent) => self.tracees.add_fork(tid, &parent),
-            None => self.tracees.add_process(Process::new(tid, program, Role::Worker, Vec::new())),
+            None => {
+                let filters = processes::filters_of(tid);
+                self.tracees.add_process(Process::new(tid, program, Role::Worker, Vec::new(), filters));
+            }
         }
         if let Some(process) = self.tracees.process(tid) {
             process.presumed = true;
         }
+        self.begins(tid);
     }
 
     fn made_another(&mut self, tid: i32, event: i32) {
@@ -134,8 +133,13 @@ impl Tracer {
                 }
             }
             Kin::Process => {
-                if self.tracees.process(child).is_none_or(|child| child.presumed) {
-                    self.tracees.learn_fork(child, &maker);
+                match self.tracees.process(child).map(|child| child.presumed) {
+                    None => {
+                        self.tracees.add_fork(child, &maker);
+                        self.begins(child);
+                    }
+                    Some(true) => self.tracees.learn_fork(child, &maker),
+                    Some(false) => {}
                 }
                 if event != ptrace::EVENT_VFORK {
                     self.expect_row(&maker.program, Role::Worker);
@@ -150,18 +154,24 @@ impl Tracer {
         let Some(process) = self.tracees.owner(pid).cloned() else { return };
         let program = processes::program_of(pid);
         self.expect_row(&program, Role::Main);
-        let has_row = self.rows.boot(&program).is_some();
-        let fresh = Process::new(pid, program, Role::Main, process.rows);
+        let fresh = Process::new(pid, program, Role::Main, process.rows, process.filters);
         self.tracees.add_process(Process { listens: process.listens, ..fresh });
+        self.begins(pid);
+    }
+
+    /// A process that has executed a program or was forked is to get its boot row at its next call.
+    fn begins(&mut self, pid: i32) {
+        let Some(process) = self.tracees.process(pid) else { return };
+        let row = self.rows.boot(&process.program, process.role);
+        let lacks_row = row.is_some_and(|row| !process.rows.contains(&row));
         if let Some(thread) = self.tracees.thread(pid) {
-            thread.fresh = has_row;
+            thread.fresh = lacks_row;
         }
     }
 
     fn expect_row(&mut self, program: &str, role: Role) {
-        if !program.is_empty() && !self.rows.has(program, role) {
-            let whose = if role == Role::Main { "" } else { " for its workers" };
-            self.say_once(format!("{program} has no row of calls{whose}: it keeps what it inherits"));
+        if !program.is_empty() && self.rows.boot(program, role).is_none() {
+            self.unnarrowed.note(program, role, false, Why::NoRow);
         }
     }
 
@@ -196,8 +206,7 @@ impl Tracer {
         let Some(process) = self.tracees.owner(tid) else { return };
         process.looks -= 1;
         if process.looks == 0 {
-            let (program, role) = (process.program.clone(), process.role.word());
-            self.say_once(format!("{program} ({role}) listens and does not wait: it keeps its boot row"));
+            self.unnarrowed.note(&process.program, process.role, true, Why::Restless);
         }
     }
 
@@ -258,17 +267,17 @@ impl Tracer {
         process.settled = serving; // also when it fails: it would not get better
         let row = match serving {
             true => self.rows.serve(&process.program, process.role),
-            false => self.rows.boot(&process.program),
+            false => self.rows.boot(&process.program, process.role),
         };
-        let Some(row) = row else { return };
-        let ours = process.rows.len() + self.common_filters;
-        if processes::filters_of(tid).is_some_and(|filters| filters > ours) {
-            let words = format!("{} has filters of its own, and is not narrowed", process.program);
-            return self.say_once(words);
+        let Some(row) = row.filter(|row| !process.rows.contains(row)) else { return };
+        let filters = processes::filters_of(tid).zip(process.filters);
+        if filters.is_some_and(|(found, ours)| found > ours) {
+            return self.unnarrowed.note(&process.program, process.role, serving, Why::OwnFilters);
         }
         match Injection::begin(tid, &self.rows.filters[row].instructions) {
             Ok(injection) => {
                 process.rows.push(row);
+                process.filters = process.filters.map(|filters| filters + 1);
                 if let Some(thread) = self.tracees.thread(tid) {
                     thread.injection = Some(Box::new(injection));
                 }
@@ -291,24 +300,12 @@ impl Tracer {
 
     fn complain(&mut self, tid: i32, error: Errno) {
         let Some(process) = self.tracees.owner(tid) else { return };
-        let program = process.program.to_string();
-        match error {
-            Errno::SRCH => {} // killed meanwhile
-            Errno::ACCESS => self.say_once(format!(
-                "{program} may gain rights by programs (no_new_privileges is off), so it cannot be \
-                 narrowed to its row of calls: it keeps the policy of the whole service"
-            )),
-            Errno::BUSY => {
-                self.say_once(format!("a thread of {program} has filters of its own: it is not narrowed"));
-            }
-            _ => self.say_once(format!("cannot narrow {program} to its row of calls: {}", Reason(error))),
-        }
-    }
-
-    fn say_once(&mut self, words: String) {
-        if self.said.len() < MOST_SAID && !self.said.contains(&words) {
-            say(format_args!("{words}"));
-            self.said.push(words);
-        }
+        let why = match error {
+            Errno::SRCH => return, // killed meanwhile
+            Errno::ACCESS => Why::GainsRights,
+            Errno::BUSY => Why::ThreadFilters,
+            _ => Why::Failed(error),
+        };
+        self.unnarrowed.note(&process.program, process.role, process.settled, why);
     }
 }
