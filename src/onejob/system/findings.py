@@ -2,9 +2,10 @@
 
 import json
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from onejob.model.errors import InputError
 from onejob.model.paths import is_below
@@ -19,7 +20,10 @@ AGAIN = "profile again, and build the image from that profile"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as the profile says. `kind`: ready, drill, denied, missing-file."""
+    """One thing that is not as the profile says.
+
+    `kind`: ready, drill, denied, row, missing-file.
+    """
 
     kind: str
     object: str
@@ -36,6 +40,22 @@ def denied(denials: Iterable[Denial]) -> list[Finding]:
         remedy = f"add a drill that does what {denial.program} needed it for, and {AGAIN}"
         found.append(Finding("denied", what, remedy))
     return found
+
+
+def not_narrowed(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """A finding for each row of the call matrix that process 1 could not put on a process.
+
+    Not for a process that listens and does not wait: it has its boot row, and may yet settle.
+    """
+    remedies = {
+        "no-row": f"add a drill in which it runs, and {AGAIN}",
+        "own-filters": "switch its own seccomp filters off: the image's are narrower",
+    }
+    return [
+        Finding("row", str(event["reason"]), remedies.get(event["why"], "see docs/run.md"))
+        for event in events
+        if event["why"] != "restless"
+    ]
 
 
 def left_out(profile: Profile, plan: Plan) -> list[Finding]:

@@ -17,7 +17,7 @@ from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Drill, Expect, Ready, Stop, Workload
-from onejob.system.findings import Finding, asked_in_vain, denied, left_out
+from onejob.system.findings import Finding, asked_in_vain, denied, left_out, not_narrowed
 from onejob.system.host import HostInstance, host_instance
 from onejob.system.instance import Denial, sorted_denials
 from onejob.system.qemu import QemuInstance, qemu_instance
@@ -188,13 +188,14 @@ class _Rehearsal:
     def report(self) -> RehearsalReport:
         """Everything that came of it."""
         missing = left_out(self.profile, self.image.plan)
+        events = self.instance.control.events("unnarrowed") if self.instance else ()
         return RehearsalReport(
             name=self.image.plan.name,
             where=self.where,
             drills=tuple(self.drills),
             ready_seconds=self.ready_seconds,
             denials=self.denials,
-            findings=(*denied(self.denials), *missing, *self.findings),
+            findings=(*denied(self.denials), *not_narrowed(events), *missing, *self.findings),
             memory_mib=self.memory_mib,
             notes=tuple(self.notes),
         )

@@ -10,7 +10,7 @@ from built_plans import folder, make_plan, symlink, text_file
 from onejob.model.errors import InputError
 from onejob.model.plan import Plan
 from onejob.model.profile import CallUse, FileUse, Profile, Use
-from onejob.system.findings import PlannedRoot, asked_in_vain, denied, left_out
+from onejob.system.findings import PlannedRoot, asked_in_vain, denied, left_out, not_narrowed
 from onejob.system.instance import Denial
 
 PROGRAM = "/usr/sbin/daemon"
@@ -96,3 +96,12 @@ def test_a_denial_names_call_program_count_and_remedy() -> None:
 def test_a_denial_names_the_row_that_refused_it() -> None:
     (finding,) = denied([Denial("shutdown", PROGRAM, 1, "worker", "serve")])
     assert finding.object == f"shutdown was refused to {PROGRAM} (worker, serve) once"
+
+
+def test_a_row_that_could_not_be_put_on_is_a_finding() -> None:
+    events = ({"why": why, "reason": f"{why} of it"} for why in ("no-row", "restless", "failed"))
+    found = not_narrowed(events)
+    assert [(each.kind, each.object) for each in found] == [
+        ("row", "no-row of it"), ("row", "failed of it"),
+    ]  # fmt: skip
+    assert "add a drill in which it runs" in found[0].remedy
