@@ -118,6 +118,7 @@ class Container:
         self.policy = policy()
         self.capabilities = list(CAPABILITIES)
         self.linux: dict[str, Any] = {}  # further members of `linux` in the bundle
+        self.mounts: list[dict[str, Any]] = []  # further ones
         self.environment = ["ONEJOB_CONTROL=fd:3", "ONEJOB_DATA=tmpfs:4096"]
         self.process: subprocess.Popen[bytes] | None = None
         self.events: list[dict[str, Any]] = []
@@ -136,6 +137,7 @@ class Container:
         (self.root / ".onejob/policy.bpf").write_bytes(self.policy)
         config = oci_config(self.environment, self.capabilities)
         config["linux"] |= self.linux
+        config["mounts"] += self.mounts
         (self.folder / "config.json").write_text(json.dumps(config))
         self.port, theirs = socket.socketpair()
         self.port.settimeout(SECONDS)

@@ -52,6 +52,10 @@ int main(int count, char **words) {
         usleep(200000); _exit(3);
     }
     if (!strcmp(verb, "deaf")) { signal(SIGQUIT, SIG_IGN); say("ready"); for (;;) pause(); }
+    if (!strcmp(verb, "fill")) {
+        int file = open("/var/log/job/big", O_CREAT | O_WRONLY, 0644); static char page[4096];
+        while (write(file, page, sizeof page) > 0) {}
+    }
     if (!strcmp(verb, "stream")) for (int n = 0; n < 20000; n++) say("a line that nobody reads, or much later, 0123456789");
     serve();
 }

@@ -9,15 +9,18 @@ mod console;
 mod control;
 mod failure;
 mod files;
+mod folders;
 mod inject;
 mod instance;
 mod json;
 mod memory;
 mod mounts;
+mod observe;
 mod place;
 mod privileges;
 mod processes;
 mod ptrace;
+mod records;
 mod resume;
 mod rows;
 mod search;
@@ -74,7 +77,9 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let control = control::Control::open(&place.control)?;
     let service = service::start(&instance, &policy, rows.is_some())?;
     let tracer = rows.map(|rows| tracer::Tracer::new(rows, service.pid, instance.audit));
-    let mut supervisor = supervisor::Supervisor::new(&instance, service, tracer, signals, control);
+    let records = (!holders.is_empty()).then(records::Records::open).flatten();
+    let observer = observe::Observer::new(&instance, records);
+    let mut supervisor = supervisor::Supervisor::new(&instance, service, tracer, signals, control, observer);
     let ending = supervisor.watch();
     shutdown::finish(&instance, &place.data, &holders, supervisor.control.as_mut(), ending)
 }

@@ -1,5 +1,6 @@
 //! The processes of the service, as /proc shows them.
 
+use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,33 +13,91 @@ use crate::json;
 
 const KERNEL_THREAD: u64 = 0x0020_0000; // PF_KTHREAD, linux/sched.h
 
-/// Every process but process 1, kernel threads and the dead, as a JSON list. `standing` gives what
-/// the call matrix has to say of a process, as further members of its object.
-pub fn list_as_json(mut standing: impl FnMut(i32) -> Option<String>) -> Result<String> {
-    let directory = open_to_read("/proc")?;
-    let mut entries = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok());
-        let Some(pid) = number.filter(|pid| *pid > 1) else { continue };
-        if let Some(found) = describe(pid) {
-            let standing = standing(pid).map_or(String::new(), |members| format!(",{members}"));
-            entries.push(format!("{{{found}{standing}}}"));
-        }
-    }
-    Ok(json::list(entries.into_iter()))
+/// A process of the service, at the moment when it was looked at.
+pub struct Seen {
+    pub pid: i32,
+    pub program: String,
+    pub threads: u64,
+    parent: i32,
+    /// Clock ticks from the boot of the machine to its start.
+    start: u64,
 }
 
-/// One process as members of a JSON object; None when it has ended, or is the kernel's own.
-fn describe(pid: i32) -> Option<String> {
+impl Seen {
+    /// The members of its JSON object.
+    pub fn fields(&self) -> String {
+        format!(
+            r#""pid":{},"ppid":{},"start":{},"program":{}"#,
+            self.pid,
+            self.parent,
+            self.start,
+            json::text(&self.program)
+        )
+    }
+}
+
+/// Every process but process 1, kernel threads and the dead.
+pub fn all() -> Result<Vec<Seen>> {
+    let directory = open_to_read("/proc")?;
+    let mut found = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok());
+        found.extend(number.filter(|pid| *pid > 1).and_then(look_at));
+    }
+    Ok(found)
+}
+
+/// All of them as a JSON list. `standing` gives what the call matrix has to say of a process, as
+/// further members of its object.
+pub fn list_as_json(mut standing: impl FnMut(i32) -> Option<String>) -> Result<String> {
+    let entries = all()?.into_iter().map(|seen| {
+        let standing = standing(seen.pid).map_or(String::new(), |members| format!(",{members}"));
+        format!("{{{}{standing}}}", seen.fields())
+    });
+    Ok(json::list(entries))
+}
+
+/// None when the process has ended, or is the kernel's own.
+fn look_at(pid: i32) -> Option<Seen> {
     let stat = read_text(pid, "stat")?;
     // The name in parentheses may hold anything, so count from the last one (proc_pid_stat(5)).
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let (state, ppid, flags, start) = (*fields.first()?, *fields.get(1)?, *fields.get(6)?, *fields.get(19)?);
-    if matches!(state, "Z" | "X") || flags.parse::<u64>().ok()? & KERNEL_THREAD != 0 {
+    let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
+    if matches!(*fields.first()?, "Z" | "X") || number(6)? & KERNEL_THREAD != 0 {
         return None;
     }
-    let program = json::text(&program_of(pid));
-    Some(format!(r#""pid":{pid},"ppid":{ppid},"start":{start},"program":{program}"#))
+    let (parent, threads, start) = (fields.get(1)?.parse().ok()?, number(17)?, number(19)?);
+    Some(Seen { pid, program: program_of(pid), threads, parent, start })
+}
+
+/// The most memory that it ever had resident, in KiB (proc_pid_status(5), VmHWM).
+pub fn peak_resident_kib(pid: i32) -> Option<u64> {
+    let status = read_text(pid, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// One more than the highest of its descriptors. The inode numbers of those that are sockets are
+/// added to `sockets`; of more than `most` descriptors, the rest is not looked at.
+pub fn descriptors_of(pid: i32, sockets: &mut Vec<u64>, most: usize) -> Option<u64> {
+    let directory = open_to_read(&format!("/proc/{pid}/fd")).ok()?;
+    let mut above = 0;
+    for (place, entry) in Dir::read_from(&directory).ok()?.enumerate() {
+        let entry = entry.ok()?;
+        let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok()) else {
+            continue;
+        };
+        above = above.max(number + 1);
+        if place < most {
+            sockets.extend(readlinkat(&directory, entry.file_name(), Vec::new()).ok().and_then(socket_of));
+        }
+    }
+    Some(above)
+}
+
+/// `socket:[INODE]`
+fn socket_of(link: CString) -> Option<u64> {
+    link.to_str().ok()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The process that a thread belongs to, and the program that it runs.

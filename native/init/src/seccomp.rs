@@ -104,6 +104,11 @@ impl Denials {
         self.list.last()
     }
 
+    /// How many calls were denied, all kinds together.
+    pub fn total(&self) -> u64 {
+        self.list.iter().map(|denial| denial.count).sum::<u64>() + self.unlisted
+    }
+
     pub fn to_json(&self) -> String {
         json::list(self.list.iter().map(|denial| format!("{{{}}}", denial.fields())))
     }

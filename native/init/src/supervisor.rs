@@ -13,6 +13,7 @@ use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
 use crate::instance::Instance;
+use crate::observe::Observer;
 use crate::search::Search;
 use crate::seccomp::{Denial, Denials};
 use crate::service::Service;
@@ -56,6 +57,7 @@ pub struct Supervisor<'a> {
     signals: OwnedFd,
     pub control: Option<Control>,
     denials: Denials,
+    observer: Observer<'a>,
     search: Option<Search>,
     phase: Phase,
     ending: Option<Ending>,
@@ -78,6 +80,7 @@ impl<'a> Supervisor<'a> {
         tracer: Option<Tracer>,
         signals: OwnedFd,
         control: Option<Control>,
+        observer: Observer<'a>,
     ) -> Self {
         let denials = Denials::default();
         Supervisor {
@@ -87,6 +90,7 @@ impl<'a> Supervisor<'a> {
             signals,
             control,
             denials,
+            observer,
             search: None,
             phase: Phase::Running,
             ending: None,
@@ -100,11 +104,18 @@ impl<'a> Supervisor<'a> {
             let any_left = self.reap();
             self.advance(any_left);
             match (self.ending, any_left, &self.phase) {
-                (Some(ending), false, _) => return ending,
-                (Some(ending), _, Phase::Killed { leave_at }) if now_ms() >= *leave_at => return ending,
+                (Some(ending), false, _) => return self.finish(ending),
+                (Some(ending), _, Phase::Killed { leave_at }) if now_ms() >= *leave_at => {
+                    return self.finish(ending);
+                }
                 _ => self.wait_and_serve(),
             }
         }
+    }
+
+    fn finish(&mut self, ending: Ending) -> Ending {
+        self.observer.finish(&self.denials);
+        ending
     }
 
     /// Take every dead child, also those whose parents died before them, and let every stopped
@@ -189,6 +200,8 @@ impl<'a> Supervisor<'a> {
             port.exchange(control);
         }
         self.serve_requests();
+        let tracer = self.tracer.as_mut();
+        self.observer.look_if_due(&self.denials, standings(tracer));
     }
 
     fn poll_all(&self) -> [PollFlags; 4] {
@@ -219,7 +232,9 @@ impl<'a> Supervisor<'a> {
         };
         let searching = (self.search.is_some() || self.more_changes).then_some(0);
         let control = self.control.as_ref().and_then(Control::deadline_ms);
-        let left = phase.into_iter().chain(searching).chain(control).min()?.saturating_sub(now_ms());
+        let looking = Some(self.observer.due_ms);
+        let next = phase.into_iter().chain(searching).chain(control).chain(looking).min()?;
+        let left = next.saturating_sub(now_ms());
         Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
     }
 
@@ -296,10 +311,9 @@ impl<'a> Supervisor<'a> {
                 Ok(done())
             }
             "denials" => Ok(self.denials.to_json()),
-            "processes" => {
-                let standing = |pid| self.tracer.as_mut().and_then(|tracer| tracer.standing(pid));
-                processes::list_as_json(standing).map_err(|error| format!("processes: {}", Reason(error)))
-            }
+            "processes" => processes::list_as_json(standings(self.tracer.as_mut()))
+                .map_err(|error| format!("processes: {}", Reason(error))),
+            "observations" => Ok(self.observer.report(&self.denials, standings(self.tracer.as_mut()))),
             verb => return verbs::answer(request).or_else(|| Some(Err(format!("unknown request {verb}")))),
         })
     }
@@ -333,6 +347,11 @@ impl<'a> Supervisor<'a> {
         self.search = None;
         self.reply(id, answer);
     }
+}
+
+/// What the call matrix has to say of a process, as members of a JSON object.
+fn standings(mut tracer: Option<&mut Tracer>) -> impl FnMut(i32) -> Option<String> {
+    move |pid| tracer.as_mut().and_then(|tracer| tracer.standing(pid))
 }
 
 /// Tell of the first denial of its kind.

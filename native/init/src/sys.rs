@@ -144,10 +144,21 @@ pub fn signal_descriptor(mask: u64) -> Result<OwnedFd> {
 /// Milliseconds of the monotonic clock.
 pub fn now_ms() -> u64 {
     const MONOTONIC: usize = 1;
+    let [seconds, nanoseconds] = clock(MONOTONIC);
+    seconds * 1000 + nanoseconds / 1_000_000
+}
+
+/// Seconds since 1970 by the clock of the machine, which may be wrong.
+pub fn unix_time() -> u64 {
+    const REALTIME: usize = 0;
+    clock(REALTIME)[0]
+}
+
+fn clock(which: usize) -> [u64; 2] {
     let mut time = [0_u64; 2];
     // SAFETY: struct timespec is two 64-bit words on x86-64.
-    let _ = unsafe { call(CLOCK_GETTIME, [MONOTONIC, &raw mut time as usize, 0, 0, 0]) };
-    time[0] * 1000 + time[1] / 1_000_000
+    let _ = unsafe { call(CLOCK_GETTIME, [which, &raw mut time as usize, 0, 0, 0]) };
+    time
 }
 
 /// Put a seccomp filter on this process; the descriptor of its listener (close-on-exec).

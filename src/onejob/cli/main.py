@@ -16,8 +16,8 @@ from onejob.cli.show import err, print_error
 from onejob.model.errors import OnejobError
 
 VERBS = (
-    "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "explain",
-    "matrix", "files", "bench",
+    "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "status",
+    "explain", "matrix", "files", "bench",
 )  # fmt: skip
 
 

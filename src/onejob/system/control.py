@@ -33,6 +33,7 @@ class Control:
         self._changed = threading.Condition()
         self._replies: dict[int, Message] = {}
         self._events: list[Message] = []
+        self._sending = threading.Lock()
         self._last_id = 0
         self._ended = False
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -55,8 +56,9 @@ class Control:
             number = self._last_id
         line = json.dumps({"id": number, "do": do, **fields}).encode() + b"\n"
         try:
-            self._connection.settimeout(timeout)
-            self._connection.sendall(line)
+            with self._sending:
+                self._connection.settimeout(timeout)
+                self._connection.sendall(line)
         except OSError as error:
             raise ServiceError(f"control: {do}: process 1 is gone ({error})") from error
         return self._reply(number, do, timeout)

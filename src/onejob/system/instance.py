@@ -88,7 +88,7 @@ class Instance:
             )
         self._main = int(event["pid"])
 
-    def _ask(self, do: str, timeout: float = REQUEST_TIMEOUT_S, **fields: Any) -> Any:
+    def ask(self, do: str, timeout: float = REQUEST_TIMEOUT_S, **fields: Any) -> Any:
         """Ask process 1; at once an error where the system is gone (see await_started)."""
         if self._runner.ended() is not None:
             raise ServiceError(f"{do}: the system of {self.name} has ended")
@@ -99,30 +99,30 @@ class Instance:
 
     def send_signal(self, number: int) -> None:
         """Signal the main process."""
-        self._ask("signal", signal=number)
+        self.ask("signal", signal=number)
 
     def processes(self) -> tuple[Process, ...]:
         """All processes of the service, the main process first."""
-        found = [_process(entry) for entry in self._ask("processes")]
+        found = [_process(entry) for entry in self.ask("processes")]
         return tuple(sorted(found, key=lambda process: (process.pid != self._main, process.pid)))
 
     def rename(self, old: str, new: str) -> None:
         """Rename inside the instance."""
         fields: dict[str, Any] = {"from": old, "to": new}
-        self._ask("rename", **fields)
+        self.ask("rename", **fields)
 
     def remove(self, path: str) -> None:
         """Remove inside the instance."""
-        self._ask("remove", path=path)
+        self.ask("remove", path=path)
 
     def exists(self, path: str) -> bool:
         """Whether the service would find `path`."""
-        return bool(self._ask("exists", path=path))
+        return bool(self.ask("exists", path=path))
 
     def contains(self, path: str, text: str) -> bool:
         """Whether the file at `path` has `text` in it."""
         try:
-            return bool(self._ask("contains", path=path, text=text, timeout=60.0))
+            return bool(self.ask("contains", path=path, text=text, timeout=60.0))
         except ServiceError as error:
             if NO_SUCH_FILE in error.what:
                 return False
@@ -165,7 +165,7 @@ class Instance:
     def denials(self) -> tuple[Denial, ...]:
         """What the policy refused so far; from the events where process 1 is gone already."""
         try:
-            found = self._ask("denials")
+            found = self.ask("denials")
         except ServiceError:
             found = self.control.events("denied")
         return merge_denials(found)

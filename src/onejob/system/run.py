@@ -1,5 +1,6 @@
 """Run an image until its service ends, or until whoever started it says so."""
 
+import os
 import signal
 import threading
 import time
@@ -12,11 +13,13 @@ from onejob.base.progress import Progress
 from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image
+from onejob.system.asked import answering
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
 from onejob.system.network import Publish
 from onejob.system.publish import published
 from onejob.system.qemu import qemu_instance
+from onejob.system.registry import Registered, registered
 from onejob.system.rehearse import Where, load_embedded_workload
 
 STOP_SLACK_S = 5.0
@@ -44,12 +47,30 @@ def run(
             told,
         ),
     ):
-        for port in image.plan.service.ports:
-            place = next((f"{p.host}:{p.host_port}" for p in publish if p.port == port), None)
-            progress.step(f"port {port} is {place or instance.address(port)}")
+        ports = {
+            port: next((f"{p.host}:{p.host_port}" for p in publish if p.port == port), "")
+            or instance.address(port)
+            for port in image.plan.service.ports
+        }
+        for port, place in ports.items():
+            progress.step(f"port {port} is {place}")
         if told:
             progress.step(told)
-        return _watch(instance, asked, image.plan.service.stop_timeout_ms / 1000)
+        with _found(image, where, tuple(ports.values()), data, instance):
+            return _watch(instance, asked, image.plan.service.stop_timeout_ms / 1000)
+
+
+@contextmanager
+def _found(
+    image: Image, where: Where, ports: tuple[str, ...], data: Path | None, instance: Instance
+) -> Iterator[None]:
+    """Have `instance` found by `onejob status`, and answer for it."""
+    entry = Registered(
+        name=image.plan.name, image=str(image.folder.absolute()), where=where, pid=os.getpid(),
+        since=int(time.time()), ports=ports, data=str(data.absolute()) if data else "",
+    )  # fmt: skip
+    with registered(entry) as known, answering(known.socket, instance.ask):
+        yield
 
 
 @contextmanager

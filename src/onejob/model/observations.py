@@ -1,0 +1,107 @@
+"""Observations: what a running instance does and holds, as process 1 sees it. JSON.
+
+Process 1 looks every few seconds and writes them to the data partition; so a peak that is over
+before the next look is not in them, but resident memory, of which the kernel keeps the peak.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from onejob.model.noun import Noun
+from onejob.model.profile import Count, Phase, Role
+from onejob.model.syscalls import call_name
+
+Text = Annotated[str, Field(max_length=4096)]
+Word = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+
+
+class Denied(Noun):
+    """A system call that the policy or a row refused to processes of `program`, `count` times.
+
+    `call` is its number, `args` the six words of the first time, `pid` whose it was then. `role`
+    and `phase` say which row of the matrix it was; empty where there is none.
+    """
+
+    pid: Count
+    program: Text
+    call: Annotated[int, Field(ge=0, lt=2**32)]
+    args: Annotated[tuple[Word, ...], Field(max_length=6)]
+    role: Role | Literal[""] = ""
+    phase: Phase | Literal[""] = ""
+    count: Count
+
+    @property
+    def call_name(self) -> str:
+        """The name of the call."""
+        return call_name(self.call)
+
+
+class Running(Noun):
+    """A process now. `start` in clock ticks since boot, `descriptors` one more than its highest."""
+
+    pid: Count
+    ppid: Count
+    start: Count
+    program: Text
+    threads: Count
+    descriptors: Count
+    resident_kib: Count
+    role: Role | Literal[""] = ""
+    phase: Phase | Literal[""] = ""
+
+
+class HeldAtOnce(Noun):
+    """The most at once: descriptors and memory of one process, processes and threads of all."""
+
+    processes: Count
+    threads: Count
+    descriptors: Count
+    resident_kib: Count
+
+
+class Peaks(HeldAtOnce):
+    """Those of the whole service."""
+
+    sockets: Count
+
+
+class ProgramHeld(HeldAtOnce):
+    """Those of one program."""
+
+    program: Text
+
+
+class Folder(Noun):
+    """A writable folder: how many `entries` it has, folders apart, and the `names` of some."""
+
+    path: Text
+    names: tuple[Text, ...]
+    entries: Count
+
+
+class Observations(Noun):
+    """Of one instance, since it was started. `time` in seconds since 1970, by its own clock."""
+
+    format: Literal[1] = 1
+    name: Text
+    time: Count
+    running_ms: Count
+    peaks: Peaks
+    programs: tuple[ProgramHeld, ...]
+    processes: tuple[Running, ...]
+    processes_unlisted: Count = 0
+    denials: tuple[Denied, ...]
+    denials_unlisted: Count = 0
+    folders: tuple[Folder, ...] = ()
+    folders_cut: bool = False
+
+    @property
+    def denied(self) -> int:
+        """How many calls were denied."""
+        return sum(denial.count for denial in self.denials) + self.denials_unlisted
+
+    @property
+    def phase(self) -> str:
+        """`serve` when a process has settled, `boot` before; empty where there is no matrix."""
+        return max((each.phase for each in self.processes), default="")

@@ -1,0 +1,55 @@
+"""A running instance as tables."""
+
+import pytest
+
+from built_plans import make_plan
+from onejob.model.plan import Limit
+from onejob.report.status import duration, instance_row, shown, status_tables
+from some_observations import WEB, denied, observations, process
+
+
+def test_one_line_says_how_an_instance_goes() -> None:
+    assert instance_row("web", "host", ("127.0.0.1:80",), observations()) == (
+        "web", "host", "1 h 2 min", "serve", "2", "3", "127.0.0.1:80",
+    )  # fmt: skip
+
+
+def test_peaks_stand_beside_their_limits() -> None:
+    limits = (
+        Limit(resource="nofile", soft=48, hard=48, reason="seen"),
+        Limit(resource="tasks", soft=8, hard=8, reason="seen"),
+    )
+    tables = {
+        table.title: table for table in status_tables(observations(), make_plan(limits=limits))
+    }
+    rows = {row[0]: row[1:] for row in tables["most at once"].rows}
+    assert rows["descriptors of a process"] == ("12", "48", "25%")
+    assert rows["threads"] == ("2", "8", "25%")
+    assert rows["sockets"] == ("5", "", "")
+    assert tables["denied"].rows == (
+        ("3", "ptrace", WEB, "worker", "serve", "0x0, 0x1, 0x2, 0x3, 0x4, 0x5"),
+    )
+    assert [row[:4] for row in tables["processes"].rows] == [
+        ("7", WEB, "main", "serve"), ("8", WEB, "worker", "serve"),
+    ]  # fmt: skip
+
+
+def test_nothing_denied_is_no_table() -> None:
+    titles = [table.title for table in status_tables(observations(denials=()), make_plan())]
+    assert titles == ["processes", "most at once"]
+
+
+def test_foreign_names_cannot_steer_a_terminal() -> None:
+    evil = "/srv/\x1b]0;owned\x07\u202e"
+    found = observations(processes=(process(7, program=evil),), denials=(denied(program=evil),))
+    text = str(status_tables(found, make_plan()))
+    assert "\\x1b" not in text and "\\x07" not in text and "\u202e" not in text
+    assert shown(evil) == "/srv/?]0;owned??"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3600, "1 h 0 min"), (190_000, "2 d 4 h")],
+)
+def test_durations_are_short(seconds: int, text: str) -> None:
+    assert duration(seconds) == text
