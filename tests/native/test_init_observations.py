@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from pathlib import Path
 
 import pytest
 from init_container import Container, await_true
+from memory_driver import Manager, compile_program
 
 from onejob.model.jsonfile import parse_json
 from onejob.model.observations import Observations
@@ -151,3 +154,52 @@ def test_a_full_disk_is_said_once_and_harms_nothing(container: Container) -> Non
     container.ask("stop")
     assert container.status() == 0
     assert container.console.count("cannot keep observations.json") == 1
+
+
+def test_counts_of_memory_are_read_as_python_reads_them(
+    container: Container, tmp_path: Path
+) -> None:
+    """Those of a program that ran under the memory manager, found where an instance has them."""
+    manager = Manager(tmp_path)
+    program = compile_program(tmp_path, "workload.c")
+    manager.write_plan(program, ((1, 16, 4), (4081, 4096, 2)))
+    counts = manager.check(program, "unexpected")
+    assert counts.dynamic > 0
+    put_counts(container, (manager.counts / "1.counts").read_bytes())
+    container.start()
+    container.event("started")
+    [found] = observed(container).memory
+    assert found.program == counts.program
+    arrays = [(a.block_size, a.blocks, a.given, a.relayed, a.most_taken) for a in found.arrays]
+    assert arrays == [tuple(array) for array in counts.arrays]
+    assert {each.size: each.count for each in found.unexpected} == counts.unexpected
+    assert (found.static, found.dynamic) == (counts.static, counts.dynamic)
+
+
+@pytest.mark.parametrize("rubbish", ["random", "ones", "short", "empty", "link", "pipe"])
+def test_rubbish_in_the_place_of_counts_is_borne(container: Container, rubbish: str) -> None:
+    """Processes of the service may write anything there; it is told as no, or as odd, numbers."""
+    size = 147_456
+    head = b"OJMEMORY" + (1).to_bytes(4, "little")
+    content = {
+        "random": head + random.Random(23).randbytes(size - len(head)),
+        "ones": head + b"\xff" * (size - len(head)), "short": head, "empty": b"",
+    }  # fmt: skip
+    path = put_counts(container, content.get(rubbish, b""))
+    if rubbish in ("link", "pipe"):
+        path.unlink()
+        path.symlink_to("/proc/kmsg") if rubbish == "link" else os.mkfifo(path)
+    container.environment[1] = "ONEJOB_DATA=tmpfs:4096"
+    container.start()
+    container.event("started")
+    found = observed(container)
+    assert len(found.memory) == (1 if rubbish in ("random", "ones") else 0)
+    assert found.peaks.processes == 1
+
+
+def put_counts(container: Container, content: bytes) -> Path:
+    """In the root, from which /run is seeded."""
+    folder = container.root / "run/onejob/memory"
+    folder.mkdir(parents=True)
+    (folder / "1.counts").write_bytes(content)
+    return folder / "1.counts"

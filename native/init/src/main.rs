@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod console;
 mod control;
+mod counts;
 mod failure;
 mod files;
 mod folders;

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::counts;
 use crate::folders::Folders;
 use crate::instance::Instance;
 use crate::json;
@@ -182,7 +183,7 @@ impl<'a> Observer<'a> {
         format!(
             concat!(
                 r#"{{"format":1,"name":{},"time":{},"running_ms":{},"peaks":{{{},"sockets":{}}},"#,
-                r#""programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},{}}}"#,
+                r#""programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},"memory":{},{}}}"#,
             ),
             json::text(&self.instance.name),
             sys::unix_time(),
@@ -194,6 +195,7 @@ impl<'a> Observer<'a> {
             self.unlisted,
             denials.to_json(),
             denials.unlisted,
+            counts::list_as_json(),
             self.folders.fields(),
         )
     }

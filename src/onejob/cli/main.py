@@ -17,7 +17,7 @@ from onejob.model.errors import OnejobError
 
 VERBS = (
     "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "status",
-    "explain", "matrix", "files", "bench",
+    "drift", "explain", "matrix", "files", "bench",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from onejob.model.profile import Count, Phase, Role
 from onejob.model.syscalls import call_name
 
 Text = Annotated[str, Field(max_length=4096)]
+Large = Annotated[int, Field(ge=0, lt=2**64)]
 Word = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 
 
@@ -80,6 +81,60 @@ class Folder(Noun):
     entries: Count
 
 
+class ArrayUse(Noun):
+    """An array: how many blocks it has `given`, how many were `relayed` as it was empty.
+
+    `most_taken` of one process at once; free blocks in the caches of its threads count as taken.
+    """
+
+    block_size: Large
+    blocks: Large
+    given: Large
+    relayed: Large
+    most_taken: Large
+
+
+class UnexpectedSize(Noun):
+    """Blocks of a requested size that no array has; they were relayed."""
+
+    size: Large
+    count: Large
+
+
+class MemoryUse(Noun):
+    """What the static memory manager counted for `program`, all its processes together.
+
+    `other_sizes` are further blocks of unexpected sizes, `large` ones that came from the kernel,
+    `faults` wrong frees; `uncounted` threads had no counters. Processes of the service write these
+    numbers: they say what an honest service did.
+    """
+
+    program: Text
+    arrays: tuple[ArrayUse, ...]
+    unexpected: tuple[UnexpectedSize, ...]
+    other_sizes: Large
+    large: Large
+    faults: Large
+    uncounted: Large
+
+    @property
+    def static(self) -> int:
+        """Blocks that came from arrays."""
+        return sum(array.given for array in self.arrays)
+
+    @property
+    def dynamic(self) -> int:
+        """Blocks that were relayed."""
+        relayed = sum(array.relayed for array in self.arrays)
+        unexpected = sum(each.count for each in self.unexpected)
+        return relayed + unexpected + self.other_sizes + self.large
+
+    @property
+    def static_share(self) -> float:
+        """Static of all blocks, 1 where there were none."""
+        return self.static / (self.static + self.dynamic) if self.dynamic else 1.0
+
+
 class Observations(Noun):
     """Of one instance, since it was started. `time` in seconds since 1970, by its own clock."""
 
@@ -93,6 +148,7 @@ class Observations(Noun):
     processes_unlisted: Count = 0
     denials: tuple[Denied, ...]
     denials_unlisted: Count = 0
+    memory: tuple[MemoryUse, ...] = ()
     folders: tuple[Folder, ...] = ()
     folders_cut: bool = False
 

@@ -22,7 +22,13 @@ def instance_row(
 
 def status_tables(found: Observations, plan: Plan) -> tuple[Table, ...]:
     """All that is known of one instance; tables without rows are left out."""
-    tables = (_processes(found), _peaks(found, plan), _programs(found), _denials(found.denials))
+    tables = (
+        _processes(found),
+        _peaks(found, plan),
+        _programs(found),
+        _memory(found),
+        _denials(found.denials),
+    )
     return tuple(table for table in tables if table.rows)
 
 
@@ -66,6 +72,22 @@ def _programs(found: Observations) -> Table:
     )  # fmt: skip
     heads = ("program", "processes", "threads", "descriptors", "memory of one")
     return Table("most at once, by program", heads, rows if len(rows) > 1 else ())
+
+
+def _memory(found: Observations) -> Table:
+    rows = []
+    for use in found.memory:
+        by_size = [(str(each.block_size), each.given, each.relayed) for each in use.arrays]
+        by_size += [(f"{each.size} (unexpected)", 0, each.count) for each in use.unexpected]
+        by_size += [("other unexpected", 0, use.other_sizes), ("from the kernel", 0, use.large)]
+        rows.append(_blocks(shown(use.program), "all", use.static, use.dynamic))
+        rows += [_blocks("", *each) for each in by_size if each[1] or each[2]]
+    return Table("blocks of memory", ("program", "bytes", "static", "dynamic", ""), tuple(rows))
+
+
+def _blocks(program: str, size: str, static: int, dynamic: int) -> tuple[str, ...]:
+    share = static / (static + dynamic) if static + dynamic else 1.0
+    return program, size, str(static), str(dynamic), f"{share:.2%} static"
 
 
 def _denials(denials: Iterable[Denied]) -> Table:
