@@ -49,7 +49,8 @@ IMPURE = {
     "urllib", "uuid",
 }  # fmt: skip
 IMPORT_NAMES = {  # distribution -> module, where they differ
-    "annotated-types": "annotated_types", "pyelftools": "elftools",
+    "annotated-types": "annotated_types", "prometheus-client": "prometheus_client",
+    "pyelftools": "elftools",
 }  # fmt: skip
 SKIPS = {"skip", "skipif", "xfail"}
 CODE = (".py", ".rs", ".c", ".h")

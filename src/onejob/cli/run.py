@@ -9,6 +9,7 @@ import typer
 from onejob.cli.rehearse import ImageArgument, MemoryOption, Where, WhereOption
 from onejob.cli.show import out, progress
 from onejob.model.image import open_image
+from onejob.system.metrics import parse_place
 from onejob.system.network import parse_publish
 from onejob.system.run import run as run_image
 
@@ -27,6 +28,9 @@ def run(
         Path | None,
         typer.Option("--data", help="Keep the data here: a folder (host), a disk image (QEMU)."),
     ] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Serve Prometheus metrics at unix:PATH or a port.")
+    ] = "",
 ) -> None:
     """Run an image until the service ends, or Ctrl-C stops it.
 
@@ -37,13 +41,15 @@ def run(
     Examples:
       onejob run nginx.onejob --on host --publish 8080:80
       onejob run nginx.onejob --on qemu --publish 8080:80 --memory 32
+      onejob run nginx.onejob --data /srv/nginx --metrics 9100
     """
     opened = open_image(image)
     words = publish or [f"{port}:{port}" for port in opened.plan.service.ports]
     ports = [parse_publish(word) for word in words]
+    place = parse_place(metrics) if metrics else None
     with progress() as shown:
         shown.stage(f"running {opened.plan.name} on {on.value}")
-        ended = run_image(opened, on.value, ports, memory, shown, _show_console, data)
+        ended = run_image(opened, on.value, ports, memory, shown, _show_console, data, place)
     out.print(f"{opened.plan.name} ended with {ended}")
 
 

@@ -1,5 +1,6 @@
 """A running image as a drive Target: what is the same in a container and a guest."""
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from typing import Any, Protocol
 
 from onejob.drive.target import Exit, Process
 from onejob.model.errors import ServiceError
+from onejob.model.jsonfile import parse_json
+from onejob.model.observations import Observations
 from onejob.model.syscalls import call_name
 from onejob.system.console import Console
 from onejob.system.control import REQUEST_TIMEOUT_S, Control
@@ -161,6 +164,11 @@ class Instance:
             f"the system of {self.name} ended (status {status}) without its service's ending\n"
             f"{self.console.last_lines()}"
         )
+
+    def observations(self) -> Observations:
+        """What process 1 has observed; ServiceError where it is gone."""
+        text = json.dumps(self.ask("observations"))
+        return parse_json(text, Observations, f"observations of {self.name}")
 
     def denials(self) -> tuple[Denial, ...]:
         """What the policy refused so far; from the events where process 1 is gone already."""

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +16,7 @@ from onejob.model.image import Image
 from onejob.system.asked import answering
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
+from onejob.system.metrics import Place, metrics_served
 from onejob.system.network import Publish
 from onejob.system.publish import published
 from onejob.system.qemu import qemu_instance
@@ -34,11 +35,12 @@ def run(
     progress: Progress,
     on_text: Callable[[str], None],
     data: Path | None = None,
+    metrics: Place | None = None,
 ) -> Exit:
     """Run `image`; its console goes to `on_text` (from another thread), how it ended is returned.
 
     SIGINT and SIGTERM stop the service in its own way first. `data` is a folder (host) or a disk
-    image (QEMU) that outlives the run; None: temporary.
+    image (QEMU) that outlives the run; None: temporary. `metrics`: where they are served.
     """
     with (
         stop_requests() as asked,
@@ -56,7 +58,12 @@ def run(
             progress.step(f"port {port} is {place}")
         if told:
             progress.step(told)
-        with _found(image, where, tuple(ports.values()), data, instance):
+        with (
+            _found(image, where, tuple(ports.values()), data, instance),
+            metrics_served(metrics, instance.observations, image.plan)
+            if metrics
+            else nullcontext(),
+        ):
             return _watch(instance, asked, image.plan.service.stop_timeout_ms / 1000)
 
 

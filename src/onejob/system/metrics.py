@@ -1,0 +1,199 @@
+"""Metrics of a running instance in Prometheus' text format, over HTTP on a Unix socket or a port.
+
+Whoever scrapes is told what `observations` says at that moment; nothing else can be asked.
+"""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from onejob.model.errors import InputError, LacksError, OnejobError
+from onejob.model.observations import Observations
+from onejob.model.plan import Plan
+
+TIMEOUT_S = 10.0
+Observe = Callable[[], Observations]
+
+
+class Place(NamedTuple):
+    """Where metrics are served: a Unix socket at `path`, or else TCP."""
+
+    path: Path | None
+    host: str = ""
+    port: int = 0
+
+
+def parse_place(text: str) -> Place:
+    """``unix:PATH``, ``PORT`` of this machine alone, or ``ADDRESS:PORT``."""
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest:
+        return Place(Path(rest).absolute())
+    host, _, port = text.rpartition(":")
+    if port.isascii() and port.isdecimal() and 0 < int(port) < 65536:
+        return Place(None, host.strip("[]") or "127.0.0.1", int(port))
+    raise InputError(f"--metrics {text}: not unix:PATH or PORT", "for example --metrics 9100")
+
+
+@contextmanager
+def metrics_served(place: Place, observe: Observe, plan: Plan) -> Iterator[None]:
+    """Answer GET /metrics at `place` as long as the context lasts; LacksError where it is taken."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Instance(observe, plan))
+    with _server(place, _handler(registry)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Threads(socketserver.ThreadingMixIn):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 16
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever asked has left."""
+
+
+class _Tcp(_Threads, socketserver.TCPServer):
+    pass
+
+
+class _Tcp6(_Tcp):
+    address_family = socket.AF_INET6
+
+
+class _Unix(_Threads, socketserver.UnixStreamServer):
+    pass
+
+
+@contextmanager
+def _server(
+    place: Place, handler: type[BaseHTTPRequestHandler]
+) -> Iterator[socketserver.BaseServer]:
+    where = str(place.path) if place.path else f"{place.host}:{place.port}"
+    try:
+        if place.path:
+            server: socketserver.BaseServer = _Unix(str(place.path), handler)
+            place.path.chmod(0o600)
+        else:
+            kind = _Tcp6 if ":" in place.host else _Tcp
+            server = kind((place.host, place.port), handler)
+    except OSError as error:
+        hint = "choose another place for metrics"
+        raise LacksError(f"metrics at {where}: {error.strerror}", hint) from error
+    with server:
+        try:
+            yield server
+        finally:
+            if place.path:
+                with suppress(OSError):
+                    place.path.unlink()
+
+
+def _handler(registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = TIMEOUT_S
+
+        def do_GET(self) -> None:  # the name that the library calls
+            if self.path != "/metrics":
+                self.send_error(404)
+                return
+            try:
+                body = generate_latest(registry)
+            except OnejobError as error:
+                self.send_error(503, explain=error.what)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", CONTENT_TYPE_LATEST)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: object) -> None:
+            """Scrapes are no news."""
+
+    return Handler
+
+
+class _Instance(Collector):
+    """What prometheus_client asks at each scrape."""
+
+    def __init__(self, observe: Observe, plan: Plan) -> None:
+        self._observe, self._plan = observe, plan
+
+    def collect(self) -> Iterator[Metric]:
+        yield from metrics_of(self._observe(), self._plan)
+
+
+def metrics_of(found: Observations, plan: Plan) -> Iterator[Metric]:
+    """The metrics of one moment. Their names are in docs/observations.md."""
+    name = found.name
+    yield _gauge(
+        "running_seconds", "since the start", ["name"], [((name,), found.running_ms / 1000)]
+    )
+    yield _processes(found)
+    peaks = [((kind,), value) for kind, value in found.peaks.model_dump().items()]
+    yield _gauge("peak", "most at once", ["of"], peaks)
+    limits = [((limit.resource,), limit.hard) for limit in plan.limits]
+    yield _gauge("limit", "resource limits of the plan", ["resource"], limits)
+    denials = [
+        ((each.program, each.role, each.phase, each.call_name), each.count)
+        for each in found.denials
+    ]
+    labels = ["program", "role", "phase", "call"]
+    yield _counter("denied_calls", "system calls that were denied", labels, denials)
+    blocks = [
+        ((use.program, kind), getattr(use, kind))
+        for use in found.memory
+        for kind in ("static", "dynamic")
+    ]
+    yield _counter("blocks", "memory blocks from arrays, and relayed", ["program", "kind"], blocks)
+    relayed = [
+        ((use.program, str(array.block_size)), array.relayed)
+        for use in found.memory
+        for array in use.arrays
+    ]
+    yield _counter("relayed_blocks", "of arrays that were used up", ["program", "size"], relayed)
+    faults = [((use.program,), use.faults) for use in found.memory]
+    yield _counter("wrong_frees", "frees of what was not a block", ["program"], faults)
+
+
+def _processes(found: Observations) -> Metric:
+    counts: dict[tuple[str, ...], int] = {}
+    for each in found.processes:
+        key = (each.program, each.role, each.phase)
+        counts[key] = counts.get(key, 0) + 1
+    rows = list(counts.items())
+    return _gauge("processes", "that run now", ["program", "role", "phase"], rows)
+
+
+Rows = Sequence[tuple[tuple[str, ...], float]]
+
+
+def _gauge(name: str, words: str, labels: list[str], rows: Rows) -> Metric:
+    family = GaugeMetricFamily(f"onejob_{name}", words, labels=labels)
+    for values, number in rows:
+        family.add_metric(list(values), number)
+    return family
+
+
+def _counter(name: str, words: str, labels: list[str], rows: Rows) -> Metric:
+    family = CounterMetricFamily(f"onejob_{name}", words, labels=labels)
+    for values, number in rows:
+        family.add_metric(list(values), number)
+    return family
