@@ -9,7 +9,7 @@ from typing import Any
 from onejob.model.plan import (
     CallDecision,
     Capability,
-    Limit,
+    Dimension,
     Machine,
     Mount,
     Plan,
@@ -20,6 +20,21 @@ from onejob.model.plan import (
 )
 
 ZSTD = RootFormat(filesystem="squashfs", compression="zstd", block_size=131072, reason="test")
+
+
+def dimension(kind: Any, name: str, value: int | str) -> Dimension:
+    """A dimension of a plan."""
+    return Dimension(kind=kind, name=name, value=str(value), source="a test", reason="seen")
+
+
+DIMENSIONS = (
+    dimension("machine", "processors", 1),
+    dimension("machine", "memory", 32768),
+    dimension("machine", "least memory", 8192),
+    dimension("cgroup", "tasks", 16),
+    dimension("limit", "nofile", 1024),
+    dimension("sysctl", "fs.nr_open", 1024),
+)
 
 
 def make_plan(**changes: Any) -> Plan:
@@ -37,7 +52,7 @@ def make_plan(**changes: Any) -> Plan:
         "name": "truth", "architecture": "x86_64", "machine": machine, "service": service,
         "components": (), "kernel_options": (), "kernel_arguments": (), "root": ZSTD,
         "files": (), "left_out": (), "mounts": MOUNTS, "calls": CALLS, "matrix": (), "memory": (),
-        "limits": (Limit(resource="nofile", soft=1024, hard=4096, reason="seen: 19"),),
+        "dimensions": DIMENSIONS,
         "settings": (Setting(name="net.core.somaxconn", value="511", reason="backlog"),),
         "capabilities": (Capability(name="CAP_CHOWN", number=0, reason="seen"),),
     }  # fmt: skip

@@ -4,11 +4,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from built_plans import folder, host_file, make_plan
+from built_plans import DIMENSIONS, folder, host_file, make_plan
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
 from onejob.model.image import Image
-from onejob.model.plan import CallDecision, Limit, Mount, Plan, PlannedFile, Service
+from onejob.model.plan import CallDecision, Mount, Plan, PlannedFile, Service
 from onejob.model.profile import CallUse, FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
@@ -88,7 +88,7 @@ def plan_of(program: Path, argument: str, **changes: Any) -> Plan:
         "calls": tuple(
             CallDecision(name=name, number=call_number(name) or 0, reason="used") for name in CALLS
         ),
-        "limits": (Limit(resource="tasks", soft=16, hard=16, reason="seen: 2"),),
+        "dimensions": tuple(each for each in DIMENSIONS if each.kind in ("machine", "cgroup")),
     }  # fmt: skip
     return make_plan(**fields | changes)
 

@@ -11,7 +11,7 @@ import pytest
 from onejob.drive.target import Process
 from onejob.model.profile import Profile, ProgramPeak, Scheduling
 from onejob.model.profile_xml import load_profile
-from onejob.profiler.looks import Looks, memory_of, ranges
+from onejob.profiler.looks import Looks, memory_of
 from running import Onejob
 
 MIB_IN_KIB = 1024
@@ -148,14 +148,6 @@ def test_peaks_are_of_the_largest_process_and_keep_what_the_probe_counted() -> N
     assert both.resident_kib == alone.resident_kib
     # What both share counts once in their sum.
     assert alone.resident_kib < looks.resident_kib < 2 * memory_of(me).resident_kib
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [((), ""), ((1,), "1"), ((0, 1), "0-1"), ((7, 0, 2, 3), "0,2-3,7")],
-)
-def test_processors_as_the_kernel_writes_them(numbers: tuple[int, ...], text: str) -> None:
-    assert ranges(numbers) == text
 
 
 @pytest.mark.root

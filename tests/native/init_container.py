@@ -80,7 +80,8 @@ PLAN: dict[str, Any] = {
         {"path": "/run", "kind": "tmpfs", "size_kib": 1024, "mode": 0o750},
         {"path": "/var/log/job", "kind": "data"},
     ],
-    "limits": [{"resource": "nofile", "soft": 64, "hard": 128}], "sysctls": [],
+    "machine": {"processors": 1, "memory_kib": 1024}, "schedule": {},
+    "limits": [{"resource": "nofile", "soft": 64, "hard": 128}], "sysctls": [], "sizes": [],
     "stop_signal": int(signal.SIGQUIT), "stop_timeout_ms": 2000, "no_new_privileges": True,
     "capabilities": [0, 5], "audit": False,
 }  # fmt: skip

@@ -54,14 +54,6 @@ def test_another_user_gets_its_capabilities_as_ambient_ones(container: Container
     assert [process["program"] for process in container.ask("processes")] == ["[job]"]
 
 
-def test_limit_above_the_hard_one_is_clamped_and_said(container: Container) -> None:
-    container.plan["limits"] = [{"resource": "nofile", "soft": 64, "hard": 1 << 40}]
-    container.start("status")
-    container.await_text("ready")
-    assert "onejob: limit Nofile: 64:1099511627776 is above the hard limit" in container.console
-    assert re.search(r"^nofile 64 \d+$", container.console, re.M)
-
-
 def test_root_is_sealed_and_mounts_are_harmless(container: Container) -> None:
     container.start()
     container.await_text("ready")

@@ -84,6 +84,7 @@ const REASONS: &[(Errno, &str)] = &[
     (Errno::TXTBSY, "Text file busy"),
     (Errno::FBIG, "File too large"),
     (Errno::NOSPC, "No space left on device"),
+    (Errno::RANGE, "the kernel holds another value than was set"),
     (Errno::ROFS, "Read-only file system"),
     (Errno::MLINK, "Too many links"),
     (Errno::NAMETOOLONG, "File name too long"),

@@ -30,8 +30,12 @@ pub struct Instance {
     pub groups: Vec<u32>,
     pub hostname: String,
     pub mounts: Vec<Mount>,
+    pub machine: Machine,
     pub limits: Vec<Limit>,
+    pub schedule: Schedule,
     pub sysctls: Vec<Sysctl>,
+    /// Sysctls that have a size: what a container has must be as large.
+    pub sizes: Vec<Sysctl>,
     pub stop_signal: i32,
     pub stop_timeout_ms: u64,
     pub no_new_privileges: bool,
@@ -75,6 +79,25 @@ pub enum Kind {
     Devtmpfs,
     Tmpfs,
     Data,
+}
+
+/// The least that the service can do with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    pub processors: u64,
+    pub memory_kib: u64,
+}
+
+/// What differs from the usual; sched(7), nice(2), sched_setaffinity(2).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    pub policy: Option<u32>,
+    #[serde(default)]
+    pub priority: u32,
+    pub nice: Option<i32>,
+    pub processors: Option<Vec<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -163,7 +186,7 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
             "a `soft` limit is above its `hard` one",
         ),
         (
-            instance.sysctls.iter().any(|sysctl| !is_sysctl(&sysctl.name)),
+            instance.sysctls.iter().chain(&instance.sizes).any(|sysctl| !is_sysctl(&sysctl.name)),
             "a sysctl `name` is not of the form net.core.somaxconn",
         ),
         (instance.groups.len() > MOST_GROUPS, "more `groups` than the kernel takes"),

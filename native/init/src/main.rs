@@ -14,6 +14,7 @@ mod folders;
 mod inject;
 mod instance;
 mod json;
+mod machine;
 mod memory;
 mod mounts;
 mod observe;
@@ -24,6 +25,7 @@ mod ptrace;
 mod records;
 mod resume;
 mod rows;
+mod schedule;
 mod search;
 mod seccomp;
 mod seed;
@@ -33,7 +35,6 @@ mod shutdown;
 mod start;
 mod supervisor;
 mod sys;
-mod sysctls;
 mod tracees;
 mod tracer;
 mod unnarrowed;
@@ -65,6 +66,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     sys::close_on_execute_from(3).or_fail(format_args!("cannot keep descriptors from the service"))?;
     let signals = supervisor::take_signals()?; // SIGTERM may come at any moment from here on
     let instance = instance::load()?;
+    machine::require(&instance.machine)?;
     let policy = seccomp::load_policy()?;
     let rows = rows::Rows::load(&instance.rows)?;
     set_identity(&instance, &place)?;
@@ -73,7 +75,10 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     console::reopen(); // needs /proc
     console::empty_standard_input(); // needs /dev
     if place.machine {
-        sysctls::set_all(&instance.sysctls)?;
+        machine::set_all(&instance.sysctls)?;
+        machine::set_all(&instance.sizes)?;
+    } else {
+        machine::check_all(&instance.sizes)?;
     }
     let control = control::Control::open(&place.control)?;
     let service = service::start(&instance, &policy, rows.is_some())?;

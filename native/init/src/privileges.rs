@@ -1,5 +1,6 @@
 //! What the child gives up before it becomes the service: limits, capabilities, identity.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use rustix::fs::{Gid, Uid};
@@ -7,7 +8,6 @@ use rustix::io::{Errno, Result};
 use rustix::process::{Resource as Kernel, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-use crate::console::say;
 use crate::instance::{Limit, Resource};
 use crate::service::Step;
 
@@ -32,28 +32,23 @@ fn kernel_resource(resource: Resource) -> Kernel {
     }
 }
 
-/// Set each limit, or as much of it as the hard limit in force allows.
-pub fn set_limits(limits: &[Limit]) -> Result<()> {
-    for limit in limits {
+/// Set each limit and read it back; the number of the one that the kernel did not take, and why.
+pub fn set_limits(limits: &[Limit]) -> core::result::Result<(), (usize, Errno)> {
+    for (index, limit) in limits.iter().enumerate() {
         let resource = kernel_resource(limit.resource);
         let wanted = Rlimit { current: Some(limit.soft), maximum: Some(limit.hard) };
-        match setrlimit(resource, wanted) {
-            // Only CAP_SYS_RESOURCE raises a hard limit; containers are rarely given it.
-            Err(Errno::PERM) => set_clamped(limit, resource)?,
-            outcome => outcome?,
+        // Only CAP_SYS_RESOURCE raises a hard limit; containers are rarely given it.
+        setrlimit(resource, wanted).map_err(|error| (index, error))?;
+        if getrlimit(resource) != wanted {
+            return Err((index, Errno::RANGE));
         }
     }
     Ok(())
 }
 
-fn set_clamped(limit: &Limit, resource: Kernel) -> Result<()> {
-    let ceiling = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-    let (soft, hard) = (limit.soft.min(ceiling), limit.hard.min(ceiling));
-    say(format_args!(
-        "limit {:?}: {}:{} is above the hard limit {ceiling}, so {soft}:{hard} is set",
-        limit.resource, limit.soft, limit.hard
-    ));
-    setrlimit(resource, Rlimit { current: Some(soft), maximum: Some(hard) })
+/// What process 1 itself may have of `limit` at most, as text.
+pub fn ceiling_of(limit: &Limit) -> String {
+    getrlimit(kernel_resource(limit.resource)).maximum.map_or("no limit".to_string(), |most| most.to_string())
 }
 
 fn set_of(capabilities: &[u8]) -> CapabilitySet {

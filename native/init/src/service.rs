@@ -1,6 +1,7 @@
 //! The one service: a child that gives up everything the plan does not grant, then becomes it.
 
 use alloc::ffi::CString;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::c_char;
@@ -14,8 +15,8 @@ use rustix::process::{WaitId, WaitIdOptions, chdir, setsid, waitid};
 use rustix::thread::CapabilitySet;
 
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::instance::Instance;
-use crate::{privileges, ptrace, sys};
+use crate::instance::{Instance, Limit};
+use crate::{privileges, ptrace, schedule, sys};
 
 pub struct Service {
     pub pid: i32,
@@ -34,6 +35,8 @@ struct Report {
     /// The `Step` that failed.
     step: AtomicI32,
     errno: AtomicI32,
+    /// Which of the limits it was.
+    limit: AtomicI32,
     /// Not zero when process 1 has done what it needs to do before the child goes on.
     released: AtomicI32,
 }
@@ -45,6 +48,7 @@ pub enum Step {
     /// Not zero: that is a report without failure.
     Session = 1,
     Limits,
+    Schedule,
     BoundingSet,
     Groups,
     Group,
@@ -56,9 +60,10 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 11] = [
+const STEPS: [(Step, &str); 12] = [
     (Step::Session, "start a session for the service"),
-    (Step::Limits, "set a limit of the service"),
+    (Step::Limits, "set a limit of the service"), // said in other words, see `refused_limit`
+    (Step::Schedule, "schedule the service as the plan says (process 1 needs CAP_SYS_NICE)"),
     (Step::BoundingSet, "drop a capability (process 1 needs CAP_SETPCAP)"),
     (Step::Groups, "set supplementary groups (process 1 needs CAP_SETGID)"),
     (Step::Group, "change the group of the service (process 1 needs CAP_SETGID)"),
@@ -178,7 +183,7 @@ fn become_service(instance: &Instance, policy: &[u64], words: &Words, report: &R
     while report.released.load(Ordering::Acquire) == 0 {
         pause_us(100);
     }
-    let (step, error) = match give_up_privileges(instance) {
+    let (step, error) = match give_up_privileges(instance, report) {
         Err(failed) => failed,
         Ok(()) => match sys::install_filter(policy) {
             Err(error) => (Step::Filter, error),
@@ -199,10 +204,14 @@ fn pointers(words: &[CString]) -> Vec<*const c_char> {
 }
 
 /// Everything of the child that needs the rights of process 1, in the order in which they vanish.
-fn give_up_privileges(instance: &Instance) -> Result<(), (Step, Errno)> {
+fn give_up_privileges(instance: &Instance, report: &Report) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |error: Errno| (step, error);
     setsid().map_err(at(Step::Session))?;
-    privileges::set_limits(&instance.limits).map_err(at(Step::Limits))?;
+    privileges::set_limits(&instance.limits).map_err(|(index, error)| {
+        report.limit.store(index as i32, Ordering::Relaxed);
+        (Step::Limits, error)
+    })?;
+    schedule::set(&instance.schedule).map_err(at(Step::Schedule))?;
     privileges::drop_bounding_set(&instance.capabilities).map_err(at(Step::BoundingSet))?;
     privileges::change_identity(instance.user, instance.group, &instance.groups)?;
     privileges::set_capabilities(&instance.capabilities, instance.user).map_err(at(Step::Capabilities))?;
@@ -220,6 +229,12 @@ impl Service {
     pub fn failed_start(&self, instance: &Instance) -> Option<Failure> {
         let number = self.report.step.load(Ordering::Acquire);
         let (step, doing) = STEPS.iter().find(|(step, _)| *step as i32 == number)?;
+        if *step == Step::Limits {
+            return instance
+                .limits
+                .get(self.report.limit.load(Ordering::Relaxed) as usize)
+                .map(refused_limit);
+        }
         let object = match step {
             Step::Execute => instance.command.first().map_or("", String::as_str),
             Step::Directory => instance.directory.as_str(),
@@ -231,6 +246,18 @@ impl Service {
             .or_fail_hint(format_args!("cannot {doing}{space}{object}"), hint_of(*step, error))
             .err()
     }
+}
+
+fn refused_limit(limit: &Limit) -> Failure {
+    let name = format!("{:?}", limit.resource).to_ascii_lowercase();
+    Failure::new(
+        format_args!(
+            "{name}: the plan needs {}, process 1 may give {} at most",
+            limit.hard,
+            privileges::ceiling_of(limit)
+        ),
+        "raise the hard limit of whatever starts it (setrlimit(2)), or plan again",
+    )
 }
 
 fn hint_of(step: Step, error: Errno) -> &'static str {

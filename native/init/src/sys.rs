@@ -15,6 +15,8 @@ const IOCTL: usize = 16;
 const CLONE: usize = 56;
 const EXECVE: usize = 59;
 const KILL: usize = 62;
+const SCHED_SETSCHEDULER: usize = 144;
+const SCHED_GETSCHEDULER: usize = 145;
 const CLOCK_GETTIME: usize = 228;
 const EXIT_GROUP: usize = 231;
 const UNSHARE: usize = 272;
@@ -139,6 +141,18 @@ pub fn signal_descriptor(mask: u64) -> Result<OwnedFd> {
             call(SIGNALFD4, [usize::MAX, &raw const mask as usize, SIGNAL_SET_BYTES, NONBLOCK_CLOEXEC, 0])?;
         Ok(OwnedFd::from_raw_fd(descriptor as RawFd))
     }
+}
+
+/// Give this process a scheduling policy and static priority (sched_setscheduler(2)).
+pub fn set_policy(policy: u32, priority: u32) -> Result<()> {
+    // SAFETY: struct sched_param is one int, which outlives the call.
+    unsafe { call(SCHED_SETSCHEDULER, [0, policy as usize, &raw const priority as usize, 0, 0]).map(|_| ()) }
+}
+
+/// The scheduling policy of this process.
+pub fn policy() -> Result<u32> {
+    // SAFETY: no memory is involved.
+    unsafe { call(SCHED_GETSCHEDULER, [0; 5]).map(|policy| policy as u32) }
 }
 
 /// Milliseconds of the monotonic clock.

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from onejob.model.linux_names import POLICIES
 from onejob.model.plan import MatrixRow, Mount, Plan
+from onejob.model.processor_list import parse_list
 
 INSTANCE = "/.onejob/instance.json"
 POLICY = "/.onejob/policy.bpf"
@@ -45,18 +47,36 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "groups": service.groups,
         "hostname": service.hostname,
         "mounts": [_mount(mount) for mount in plan.mounts],
+        "machine": {
+            "processors": int(plan.sizes("machine")["processors"]),
+            "memory_kib": int(plan.sizes("machine")["least memory"]),
+        },
         "limits": [
-            {"resource": limit.resource, "soft": limit.soft, "hard": limit.hard}
-            for limit in plan.limits
-            if limit.resource != "tasks"  # the whole service's: a cgroup's, not a process's
+            {"resource": name, "soft": int(value), "hard": int(value)}
+            for name, value in plan.sizes("limit").items()
         ],
+        "schedule": _schedule(plan.sizes("schedule")),
         "sysctls": [{"name": s.name, "value": s.value} for s in plan.settings],
+        "sizes": [{"name": n, "value": v} for n, v in plan.sizes("sysctl").items()],
         "stop_signal": service.stop_signal,
         "stop_timeout_ms": service.stop_timeout_ms,
         "no_new_privileges": service.no_new_privileges,
         "capabilities": [capability.number for capability in plan.capabilities],
         "audit": False,
     }
+
+
+def _schedule(sizes: Mapping[str, str]) -> dict[str, Any]:
+    """Only what the plan gives; policies by their number."""
+    found: dict[str, Any] = {}
+    if "policy" in sizes:
+        policy, _, priority = sizes["policy"].partition(" ")
+        found |= {"policy": POLICIES.index(policy), "priority": int(priority or 0)}
+    if "nice" in sizes:
+        found["nice"] = int(sizes["nice"])
+    if "affinity" in sizes:
+        found["processors"] = sorted(parse_list(sizes["affinity"]))
+    return found
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

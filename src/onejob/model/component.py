@@ -20,7 +20,8 @@ Reason = Annotated[str, Field(min_length=3)]
 class AskedBy(Noun):
     """What asks for a component; any one of these is enough.
 
-    `reachable` are calls that the code can reach, made or not; `starts` is what the service starts.
+    `reachable` are calls that the code can reach, made or not; `starts` is what the service starts;
+    `policies` are scheduling policies of its threads (sched(7), in lower case).
     """
 
     always: bool = False
@@ -33,16 +34,27 @@ class AskedBy(Noun):
     components: tuple[str, ...] = ()
     machine: tuple[str, ...] = ()
     processors_min: Annotated[int, Field(ge=1)] | None = None
+    policies: tuple[str, ...] = ()
+    rotating_disks: bool = False
     starts: tuple[StartHow, ...] = ()
     reachable: tuple[str, ...] = ()
 
 
+class Size(Noun):
+    """The dimension that a kernel option decides, and what it makes of it."""
+
+    name: str
+    value: str
+    unit: str = ""
+
+
 class Option(Noun):
-    """A kernel option without its ``CONFIG_``."""
+    """A kernel option without its ``CONFIG_``; `dimension` where it decides the size of one."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
     value: str = "y"
     why: Reason
+    dimension: Size | None = None
 
 
 class BootArgument(Noun):

@@ -1,4 +1,4 @@
-"""The kernel's names for its numbers: capabilities, socket families and types, netlink."""
+"""The kernel's names for its numbers: capabilities, policies, sockets, netlink."""
 
 # linux/capability.h, by number.
 CAPABILITIES = (
@@ -9,6 +9,8 @@ CAPABILITIES = (
     "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
     "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 )  # fmt: skip
+# Scheduling policies by number (include/uapi/linux/sched.h); 4 is reserved.
+POLICIES = ("other", "fifo", "rr", "batch", "4", "idle", "deadline", "ext")
 # include/linux/socket.h
 _FAMILIES = {
     0: "unspec", 1: "unix", 2: "inet", 10: "inet6", 15: "key", 16: "netlink", 17: "packet",

@@ -104,17 +104,26 @@ class MemoryArray(Noun):
     reason: str
 
 
-class Limit(Noun):
-    """A resource limit of the service (setrlimit(2) names)."""
+class Dimension(Noun):
+    """Something of the system that has a size, decided once from profile and hardware.
 
-    resource: str
-    soft: int
-    hard: int
+    `kind` says who holds it: the `machine` that must have as much, a resource `limit` of each
+    process (setrlimit(2) names), a `sysctl`, the `cgroup` of a container, the `schedule` of the
+    service's processes, or the `kernel` as it is built and started. `source` is the fact that it
+    was decided from, `head_room` what was added to it.
+    """
+
+    name: str
+    kind: Literal["machine", "limit", "sysctl", "cgroup", "schedule", "kernel"]
+    value: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$")]
+    unit: str = ""
+    source: str
+    head_room: str = ""
     reason: str
 
 
 class Setting(Noun):
-    """A kernel setting written at boot."""
+    """A kernel setting, of no size, written at boot."""
 
     name: str
     value: str
@@ -185,7 +194,15 @@ class Plan(Noun):
     calls: tuple[CallDecision, ...]
     matrix: tuple[MatrixRow, ...]
     memory: tuple[MemoryArray, ...]
-    limits: tuple[Limit, ...]
+    dimensions: tuple[Dimension, ...]
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]
     warnings: tuple[str, ...] = ()
+
+    def sizes(self, kind: str) -> dict[str, str]:
+        """The values of one kind of dimension, by name."""
+        return {each.name: each.value for each in self.dimensions if each.kind == kind}
+
+    def sysctls(self) -> dict[str, str]:
+        """Everything that is written below /proc/sys at boot, sizes last."""
+        return {each.name: each.value for each in self.settings} | self.sizes("sysctl")

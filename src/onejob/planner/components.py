@@ -57,6 +57,11 @@ def _who_asks(
         return f"the hardware is {hardware.name}"
     if asked.processors_min and hardware.processors.count >= asked.processors_min:
         return f"the hardware has {hardware.processors.count} processors"
+    if asked.rotating_disks and (disk := _rotating_disk(hardware)):
+        return f"the hardware's disk {disk} rotates"
+    for scheduled in evidence.profile.scheduling:
+        if scheduled.policy in asked.policies:
+            return f"threads of {scheduled.program} are scheduled as {scheduled.policy}"
     families = evidence.socket_families()
     for family in asked.sockets:
         if family in families:
@@ -81,6 +86,13 @@ def _who_asks(
     )
 
 
+def _rotating_disk(hardware: Hardware) -> str:
+    """The first real disk that rotates; of a guest's, only the host knows."""
+    if hardware.hypervisor or hardware.how != "metal":
+        return ""
+    return next((disk.name for disk in hardware.disks if disk.rotational), "")
+
+
 def _match(what: str, patterns: Iterable[str], texts: Iterable[str]) -> str:
     texts = tuple(texts)
     for pattern in patterns:
@@ -90,13 +102,15 @@ def _match(what: str, patterns: Iterable[str], texts: Iterable[str]) -> str:
     return ""
 
 
-def kernel_options(chosen: Mapping[str, tuple[Component, str]]) -> tuple[KernelOption, ...]:
-    """All options of the chosen components, by name.
+def kernel_options(
+    chosen: Mapping[str, tuple[Component, str]], more: Iterable[KernelOption] = ()
+) -> tuple[KernelOption, ...]:
+    """All options of the chosen components and `more`, by name.
 
     An option that is wanted wins over one that another component leaves out; two different
     positive values contradict each other and are an InputError.
     """
-    options: dict[str, KernelOption] = {}
+    options = {option.name: option for option in more}
     for component, asked in chosen.values():
         for option in component.option:
             reason = f"{option.why} [{component.name}: {asked}]"

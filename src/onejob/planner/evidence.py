@@ -30,6 +30,7 @@ def in_order(profile: Profile) -> Profile:
             "accounts": _sorted(profile.accounts),
             "groups": _sorted(profile.groups),
             "starts": _sorted(profile.starts),
+            "scheduling": _sorted(profile.scheduling),
             "reachable_calls": _sorted(profile.reachable_calls),
         }
     )
@@ -71,6 +72,14 @@ class Evidence:
     def succeeded(self, name: str) -> bool:
         """Whether the call was made and did not always fail."""
         return any(use.count > use.failed for use in self._calls.get(name, []))
+
+    def made(self, *names: str) -> bool:
+        """Whether any of the calls was made."""
+        return any(name in self._calls for name in names)
+
+    def times(self, *names: str) -> int:
+        """How often the calls were made and succeeded, added."""
+        return sum(use.count - use.failed for name in names for use in self._calls.get(name, ()))
 
     def knows_capabilities(self) -> bool:
         """Whether the profile holds each question of the kernel for a capability.

@@ -12,16 +12,12 @@ from onejob.model.workload import SIGNALS, Workload
 from onejob.planner.accounts import account_named, account_texts, idle_libraries, service_folders
 from onejob.planner.capabilities import plan_capabilities
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
+from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.memory import plan_memory, with_head_room
-from onejob.planner.policy import (
-    calls_of_all,
-    plan_calls,
-    plan_limits,
-    plan_settings,
-)
+from onejob.planner.policy import calls_of_all, plan_calls, plan_settings
 
 ROOT_FORMAT = RootFormat(
     filesystem="squashfs",
@@ -54,6 +50,7 @@ def make_plan(
     chosen = choose_components(components, evidence, hardware, _filesystems(mounts), trust)
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
+    machine = _plan_machine(hardware, profile)
     service = _plan_service(workload, profile)
     calls = plan_calls(evidence, chosen, trust)
     files, file_warnings = plan_files(
@@ -63,11 +60,11 @@ def make_plan(
         name=profile.name,
         trust=trust,
         architecture="x86_64",
-        machine=_plan_machine(hardware, profile),
+        machine=machine,
         service=service,
         components=tuple(f"{name}: {reason}" for name, (_, reason) in chosen.items()),
-        kernel_options=kernel_options(chosen),
-        kernel_arguments=kernel_arguments(chosen),
+        kernel_options=kernel_options(chosen, processors_option(machine)),
+        kernel_arguments=(*kernel_arguments(chosen), *interrupts_apart(evidence, machine)),
         root=ROOT_FORMAT,
         files=files,
         left_out=left_out,
@@ -75,8 +72,8 @@ def make_plan(
         calls=calls,
         matrix=plan_matrix(profile, calls, calls_of_all(evidence, chosen, trust)),
         memory=plan_memory(profile),
-        limits=plan_limits(profile),
-        settings=plan_settings(evidence, chosen),
+        dimensions=plan_dimensions(evidence, machine, chosen),
+        settings=plan_settings(chosen),
         capabilities=plan_capabilities(
             evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
         ),

@@ -12,11 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from onejob.drive.target import Process
+from onejob.model.linux_names import POLICIES
+from onejob.model.processor_list import as_list
 from onejob.model.profile import Profile, ProgramPeak, Scheduling
 from onejob.model.profile_merge import by_key
 from onejob.profiler.resident import Most, held_by
 
-_POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
 _RESET_ON_FORK = 0x40000000  # sched_setscheduler(2): a flag of the policy
 _NICE = 16  # of /proc/PID/stat, counted from the state (proc(5), field 19)
 # A row of /proc/PID/maps: from, to, permissions, offset, device, inode, and a name if it has one.
@@ -77,10 +78,10 @@ class Looks:
                 policy = os.sched_getscheduler(thread) & ~_RESET_ON_FORK
                 yield Scheduling(
                     program=process.program,
-                    policy=_POLICIES.get(policy, str(policy)),
+                    policy=POLICIES[policy] if policy < len(POLICIES) else str(policy),
                     priority=os.sched_getparam(thread).sched_priority,
                     nice=_nice_of(process.pid, thread),
-                    processors="" if allowed == self._inherited else ranges(allowed),
+                    processors="" if allowed == self._inherited else as_list(allowed),
                 )
 
 
@@ -92,17 +93,6 @@ def _merged(peaks: Iterable[ProgramPeak]) -> list[ProgramPeak]:
 def _nice_of(pid: int, thread: int) -> int:
     text = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
     return int(text.rpartition(")")[2].split()[_NICE])
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """``0-3,7`` for 0, 1, 2, 3 and 7, as the kernel writes it (cpuset(7), list format)."""
-    found: list[list[int]] = []
-    for number in sorted(numbers):
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
 def memory_of(process: Process) -> ProgramPeak:

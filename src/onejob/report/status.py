@@ -46,13 +46,14 @@ def _processes(found: Observations) -> Table:
 
 
 def _peaks(found: Observations, plan: Plan) -> Table:
-    limits = {limit.resource: limit.hard for limit in plan.limits}
+    limits = {**plan.sizes("limit"), **plan.sizes("cgroup")}
+    tasks, descriptors = (int(limits.get(name, 0)) for name in ("tasks", "nofile"))
     peaks = found.peaks
     measured = (
-        ("processes", peaks.processes, None),
-        ("threads", peaks.threads, limits.get("tasks")),
-        ("descriptors of a process", peaks.descriptors, limits.get("nofile")),
-        ("sockets", peaks.sockets, None),
+        ("processes", peaks.processes, 0),
+        ("threads", peaks.threads, tasks),
+        ("descriptors of a process", peaks.descriptors, descriptors),
+        ("sockets", peaks.sockets, 0),
         ("KiB of a process", peaks.resident_kib, plan.machine.memory_kib),
     )
     rows = tuple(

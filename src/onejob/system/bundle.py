@@ -88,6 +88,8 @@ def _process(plan: Plan) -> dict[str, Any]:
 
 def _capabilities(plan: Plan) -> list[str]:
     wanted = {capability.number for capability in plan.capabilities}
+    if plan.sizes("schedule"):
+        wanted.add(CAPABILITIES.index("SYS_NICE"))
     held = _held()
     return [
         f"CAP_{name}"
@@ -130,11 +132,8 @@ def _devices() -> dict[str, Any]:
 
 def _resources(plan: Plan) -> dict[str, Any]:
     memory = plan.machine.memory_kib * 1024
-    resources: dict[str, Any] = {**_devices(), "memory": {"limit": memory}}
-    for limit in plan.limits:
-        if limit.resource == "tasks":
-            resources["pids"] = {"limit": limit.hard + _TASKS_BESIDE_SERVICE}
-    return resources
+    tasks = int(plan.sizes("cgroup")["tasks"]) + _TASKS_BESIDE_SERVICE
+    return {**_devices(), "memory": {"limit": memory}, "pids": {"limit": tasks}}
 
 
 def can_limit() -> bool:

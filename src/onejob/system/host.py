@@ -23,6 +23,7 @@ from onejob.model.image import Image
 from onejob.system.bundle import bundle_config, can_limit
 from onejob.system.console import Console
 from onejob.system.control import Control
+from onejob.system.fitness import check_host
 from onejob.system.instance import Instance, OnText
 from onejob.system.network import private_network
 
@@ -57,12 +58,13 @@ def host_instance(
     LacksError where this host cannot, ServiceError where process 1 could not start the service.
     """
     need_root("running an image on this host")
+    check_host(image.plan)
     check_root(image.root, image.manifest.verity)  # a guest's kernel does so block by block
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         network = None
         if not host_network:
-            network = stack.enter_context(private_network(image.plan.settings))
+            network = stack.enter_context(private_network(image.plan.sysctls()))
         container = Container(folder, image, network, data or folder / "data")
         stack.callback(container.await_released)
         console = Console(on_text)

@@ -149,8 +149,9 @@ def metrics_of(found: Observations, plan: Plan) -> Iterator[Metric]:
     yield _processes(found)
     peaks = [((kind,), value) for kind, value in found.peaks.model_dump().items()]
     yield _gauge("peak", "most at once", ["of"], peaks)
-    limits = [((limit.resource,), limit.hard) for limit in plan.limits]
-    yield _gauge("limit", "resource limits of the plan", ["resource"], limits)
+    sizes = {**plan.sizes("limit"), **plan.sizes("cgroup")}
+    limits = [((name,), int(value)) for name, value in sizes.items()]
+    yield _gauge("limit", "limits of the plan", ["resource"], limits)
     denials = [
         ((each.program, each.role, each.phase, each.call_name), each.count)
         for each in found.denials

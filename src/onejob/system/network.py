@@ -5,14 +5,13 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from onejob.base.linux import CLONE_NEWNET, in_network, unshare
 from onejob.model.errors import InputError, LacksError
-from onejob.model.plan import Setting
 
 SIOCSIFFLAGS = 0x8914  # netdevice(7)
 IFF_UP = 1
@@ -37,7 +36,7 @@ def parse_publish(text: str) -> Publish:
 
 
 @contextmanager
-def private_network(settings: tuple[Setting, ...] = ()) -> Iterator[Path]:
+def private_network(settings: Mapping[str, str] | None = None) -> Iterator[Path]:
     """A new network namespace with its loopback up; it lives as long as the context.
 
     `settings` below ``net`` are set in it as far as this kernel has them for each namespace.
@@ -45,7 +44,7 @@ def private_network(settings: tuple[Setting, ...] = ()) -> Iterator[Path]:
     descriptor = _new_network()
     path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
     try:
-        in_network(path, lambda: _prepare(settings))
+        in_network(path, lambda: _prepare(settings or {}))
         yield path
     finally:
         os.close(descriptor)
@@ -71,13 +70,13 @@ def _new_network() -> int:
     return made[0]
 
 
-def _prepare(settings: tuple[Setting, ...]) -> None:
+def _prepare(settings: Mapping[str, str]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-    for setting in settings:
-        if setting.name.startswith("net."):
+    for name, value in settings.items():
+        if name.startswith("net."):
             with suppress(OSError):  # most are the whole machine's, and not there to see
-                Path("/proc/sys", *setting.name.split(".")).write_text(setting.value)
+                Path("/proc/sys", *name.split(".")).write_text(value)
 
 
 def free_port() -> int:

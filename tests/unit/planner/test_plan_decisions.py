@@ -1,4 +1,4 @@
-"""Each kind of decision: mounts, files, accounts, components, calls, capabilities, limits."""
+"""Each kind of decision: mounts, files, accounts, components, calls, capabilities."""
 
 from typing import Any
 
@@ -238,9 +238,7 @@ def test_what_asks_for_components() -> None:
         "BINFMT_ELF": "y", "ETHERNET": "y", "EXT4_FS": "y", "INET": "y", "IPV6": "n",
         "VIRTIO_BLK": "y",
     }  # fmt: skip
-    assert [setting.name for setting in made.settings] == [
-        "net.core.somaxconn", "net.ipv4.tcp_timestamps",
-    ]  # fmt: skip
+    assert [setting.name for setting in made.settings] == ["net.ipv4.tcp_timestamps"]
     assert [argument.value for argument in made.kernel_arguments] == ["panic=-1"]
 
 
@@ -300,7 +298,7 @@ def test_a_component_with_a_call_that_is_none_is_refused() -> None:
         make_plan(small_world.profile(), small_world.hardware(), [wrong])
 
 
-# --- calls, capabilities, limits, memory ---------------------------------------------------------
+# --- calls, capabilities, memory -----------------------------------------------------------------
 
 
 def test_calls_are_those_made_and_those_of_components() -> None:
@@ -311,32 +309,3 @@ def test_calls_are_those_made_and_those_of_components() -> None:
     ]  # fmt: skip
     assert made.calls[0].reason == f"made 2 times by {small_world.PROGRAM} in serve"
     assert made.calls[-1].reason == "the kernel makes it [base]"
-
-
-@pytest.mark.parametrize(
-    ("descriptors", "limit"),
-    [(0, 1024), (256, 1024), (257, 2048), (300, 2048), (512, 2048), (2**62, 1 << 20)],
-)
-def test_descriptors_are_limited_with_head_room(descriptors: int, limit: int) -> None:
-    found = {lim.resource: lim for lim in plan(number_of_descriptors=descriptors).limits}
-    assert (found["nofile"].soft, found["nofile"].hard) == (limit, limit)
-
-
-@pytest.mark.parametrize(
-    ("processes", "threads", "limit"),
-    [(0, 0, 4), (1, 1, 4), (3, 5, 32), (9, 2, 64), (2**40, 0, 1 << 22)],
-)
-def test_tasks_are_limited_with_head_room(processes: int, threads: int, limit: int) -> None:
-    made = plan(number_of_processes=processes, number_of_threads=threads)
-    (tasks,) = [lim for lim in made.limits if lim.resource == "tasks"]
-    assert (tasks.soft, tasks.hard) == (limit, limit)
-
-
-def test_the_listen_queue_is_as_long_as_was_asked_for() -> None:
-    def somaxconn(*backlogs: int) -> str:
-        made = plan(arguments=tuple(argument("listen", backlog) for backlog in backlogs))
-        found = {setting.name: setting.value for setting in made.settings}
-        return found.get("net.core.somaxconn", "")
-
-    assert somaxconn(128, 511, 2**32 - 1) == "511"
-    assert somaxconn(2**32 - 1) == somaxconn(0) == somaxconn() == ""

@@ -41,7 +41,7 @@ def test_every_decision_has_a_reason() -> None:
     reasons = _reasons(made.model_dump())
     decided = (
         made.kernel_options, made.kernel_arguments, made.files, made.mounts, made.calls,
-        made.memory, made.limits, made.settings, made.capabilities, made.left_out,
+        made.memory, made.dimensions, made.settings, made.capabilities, made.left_out,
     )  # fmt: skip
     assert len(reasons) == sum(map(len, decided)) + 1  # and the root's format
     for reason in reasons:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from built_plans import make_plan
-from onejob.model.plan import Limit
+from built_plans import dimension, make_plan
 from onejob.report.status import duration, instance_row, shown, status_tables
 from some_observations import WEB, denied, observations, process
 
@@ -15,13 +14,8 @@ def test_one_line_says_how_an_instance_goes() -> None:
 
 
 def test_peaks_stand_beside_their_limits() -> None:
-    limits = (
-        Limit(resource="nofile", soft=48, hard=48, reason="seen"),
-        Limit(resource="tasks", soft=8, hard=8, reason="seen"),
-    )
-    tables = {
-        table.title: table for table in status_tables(observations(), make_plan(limits=limits))
-    }
+    plan = make_plan(dimensions=(dimension("limit", "nofile", 48), dimension("cgroup", "tasks", 8)))
+    tables = {table.title: table for table in status_tables(observations(), plan)}
     rows = {row[0]: row[1:] for row in tables["most at once"].rows}
     assert rows["descriptors of a process"] == ("12", "48", "25%")
     assert rows["threads"] == ("2", "8", "25%")

@@ -7,7 +7,7 @@ import pytest
 
 from built_plans import MOUNTS, make_plan
 from onejob.model.errors import InputError
-from onejob.model.plan import Capability, Limit, Mount, Plan, PlannedFile
+from onejob.model.plan import Capability, Mount, Plan, PlannedFile
 from onejob.system.bundle import bundle_config, init_path
 
 INIT = PlannedFile(
@@ -60,11 +60,10 @@ def test_capabilities_are_process_ones_and_the_plans() -> None:
 
 
 def test_limits_come_from_the_plan() -> None:
-    tasks = Limit(resource="tasks", soft=32, hard=32, reason="x")
-    plan = make_plan(files=(INIT,), limits=(tasks,))
+    plan = make_plan(files=(INIT,))
     resources = config_of(plan)["linux"]["resources"]
     assert resources["memory"] == {"limit": 32768 * 1024}
-    assert resources["pids"]["limit"] > 32
+    assert resources["pids"]["limit"] == 16 + 16  # and process 1 and runc beside it
     assert set(config_of(plan, limits=False)["linux"]["resources"]) == {"devices"}
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from built_plans import make_plan
+from built_plans import dimension, make_plan
 from onejob.model.errors import InputError, LacksError, ServiceError
 from onejob.model.observations import ArrayUse, MemoryUse, Observations
-from onejob.model.plan import Limit
 from onejob.system.metrics import Place, metrics_served, parse_place
 from onejob.system.network import free_port
 from some_observations import WEB, observations
@@ -21,7 +20,7 @@ MEMORY = MemoryUse(
     program=WEB, unexpected=(), other_sizes=2, large=3, faults=1, uncounted=0,
     arrays=(ArrayUse(block_size=64, blocks=9, given=1000, relayed=4, most_taken=9),),
 )  # fmt: skip
-PLAN = make_plan(limits=(Limit(resource="nofile", soft=64, hard=64, reason="seen"),))
+PLAN = make_plan(dimensions=(dimension("limit", "nofile", 64),))
 EVIL = '/srv/"a\\b\n# HELP'
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from onejob.base.linux import in_network
 from onejob.model.errors import InputError, LacksError
-from onejob.model.plan import Setting
 from onejob.system.network import (
     Publish,
     free_port,
@@ -57,10 +56,7 @@ def read_setting() -> str:
 @pytest.mark.root
 def test_a_private_network_has_a_loopback_and_its_own_settings() -> None:
     outside, before = read_setting(), os.readlink("/proc/self/ns/net")
-    settings = (
-        Setting(name="net.core.somaxconn", value="77", reason="x"),
-        Setting(name="net.no.such", value="1", reason="x"),
-    )
+    settings = {"net.core.somaxconn": "77", "net.no.such": "1"}
     with private_network(settings) as network:
         assert in_network(network, read_setting) == "77"
         with in_network(network, lambda: socket.create_server(("127.0.0.1", 80))) as server:
