@@ -180,6 +180,11 @@ class Container:
         reply = self.ask("read", path=path, offset=0, length=65536)
         return base64.b64decode(reply["data"]).decode()
 
+    def outside(self, path: str) -> Path:
+        """Where a path inside is reached from outside."""
+        pids = json.loads(subprocess.check_output(["runc", "ps", "-f", "json", self.name]))
+        return Path(f"/proc/{min(pids)}/root{path}")
+
     def send(self, line: str) -> None:
         self.port.sendall(line.encode() + b"\n")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -115,11 +114,20 @@ def test_tmpfs_is_seeded_too(container: Container) -> None:
     container.plan["mounts"][3]["mode"] = 0o1777
     container.start()
     container.event("started")
-    pids = json.loads(subprocess.check_output(["runc", "ps", "-f", "json", container.name]))
-    pid = min(pids)
-    run = Path(f"/proc/{pid}/root/run")
+    run = container.outside("/run")
     assert run.stat().st_mode & 0o7777 == 0o1777
     assert ((run / "lock").stat().st_uid, (run / "lock").stat().st_gid) == (7, 8)
+
+
+def test_files_of_counts_are_the_services_users(container: Container) -> None:
+    container.plan |= {"user": 33, "group": 34, "no_new_privileges": False}
+    container.plan["counts"] = ["/run", 2, 8192]
+    container.start()
+    container.await_text("ready")
+    for name in ("1.counts", "2.counts"):
+        state = container.outside(f"/run/{name}").stat()
+        assert (state.st_uid, state.st_gid, state.st_mode & 0o7777) == (33, 34, 0o600)
+        assert (state.st_size, state.st_blocks * 512) == (8192, 8192)
 
 
 def test_a_link_on_the_data_partition_is_not_followed(container: Container) -> None:

@@ -39,6 +39,8 @@ def test_missing_field_is_refused(container: Container, missing: str) -> None:
         ({"sysctls": [{"name": "../x", "value": "1"}]}, "a sysctl `name`"),
         ({"stop_signal": 0}, "`stop_signal` is not 1 to 64"),
         ({"capabilities": [64]}, "a capability is above 63"),
+        ({"counts": ["run", 1, 1]}, "the folder of `counts`"),
+        ({"counts": ["/run", 1025, 1]}, "more files of `counts`"),
         ({"user": -1}, "invalid value: integer `-1`"),
     ],
 )

@@ -44,7 +44,12 @@ pub struct Instance {
     /// The call matrix; without it, every program keeps the policy of the whole service.
     #[serde(default)]
     pub rows: Vec<RowPlan>,
+    /// Where the preloaded memory manager counts; absent where there is none.
+    pub counts: Option<Counts>,
 }
+
+/// A folder, how many files are in it (1.counts, 2.counts...), and the bytes of each.
+pub type Counts = (String, usize, u64);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -198,6 +203,14 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
             "a row's `program` is not an absolute path",
         ),
         (has_twin_rows(&instance.rows), "two `rows` of one program and role"),
+        (
+            instance.counts.as_ref().is_some_and(|(folder, ..)| !is_plain(folder)),
+            "the folder of `counts` is not an absolute path",
+        ),
+        (
+            instance.counts.as_ref().is_some_and(|(_, files, _)| *files > MOST_ROWS),
+            "more files of `counts` than 1024",
+        ),
     ];
     faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, words)| words)
 }

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod console;
 mod control;
+mod count_files;
 mod counts;
 mod failure;
 mod files;
@@ -71,6 +72,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let rows = rows::Rows::load(&instance.rows)?;
     set_identity(&instance, &place)?;
     let holders = mounts::mount_all(&instance.mounts, &place)?; // also seeds them
+    count_files::make_all(&instance)?;
     mounts::seal_root()?;
     console::reopen(); // needs /proc
     console::empty_standard_input(); // needs /dev

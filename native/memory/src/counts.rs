@@ -4,6 +4,7 @@
 //! Every thread has counters of its own in it and adds by an ordinary store. The file survives the
 //! processes; reading it needs no word of theirs. `src/onejob/system/memory.py` reads it.
 
+use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{
@@ -42,10 +43,10 @@ struct Header {
     large: AtomicU64,
     /// Wrong frees, each of which stopped its process, or was let pass (unsafe-free).
     faults: AtomicU64,
-    /// Threads that found no counters of their own: some of what they did is not counted.
+    /// Threads that found no counters of their own, and share some: a little may be missing.
     uncounted: AtomicU64,
     reserved: [AtomicU64; 120],
-    /// Process ids; 0 for counters that nobody has. Their first ones are everybody's.
+    /// LENT, or 0 for counters that nobody has. Their first ones are everybody's.
     owners: [AtomicU32; SLOTS],
     path: [AtomicU64; PATH / 8],
 }
@@ -83,6 +84,10 @@ const _: () = assert!(size_of::<Header>() == PAGE_SIZE && FILE_SIZE == 147_456);
 // SAFETY: all its fields are integers, for which zero is a value.
 static NO_FILE: File = unsafe { MaybeUninit::zeroed().assume_init() };
 static PLACE: AtomicPtr<File> = AtomicPtr::new(ptr::null_mut());
+const LENT: u32 = 1;
+
+/// What a child by fork counts before it has counters of its own, if ever it needs any.
+static PENDING: Counters = [const { AtomicU64::new(0) }; MOST_ARRAYS + 1];
 
 #[inline(always)]
 pub fn file() -> &'static File {
@@ -90,52 +95,49 @@ pub fn file() -> &'static File {
     unsafe { PLACE.load(Acquire).as_ref() }.unwrap_or(&NO_FILE)
 }
 
-/// Counts in the plan's folder from now on; false where that cannot be.
-pub fn begin(plan: &Plan<'_>, program: &[u8]) -> bool {
+/// Counts in the plan's folder from now on; the error is an errno.
+pub fn begin(plan: &Plan<'_>, program: &[u8]) -> Result<(), c_int> {
     let Some(folder) = plan.counts else {
-        return true;
+        return Ok(());
     };
     let mut path = Text::new();
     path.append(folder).append(b"/");
     path.append_number(plan.section as u64).append(b".counts");
-    let Some(place) = open(&path, plan.identity) else {
-        return false;
-    };
+    let place = open(&path, plan.identity)?;
     PLACE.store(place, Release);
     file().describe(plan, program);
-    file().forget_earlier_self();
-    true
+    Ok(())
 }
 
 /// Maps the file; one that counts for another plan is replaced.
-fn open(path: &Text, identity: u64) -> Option<*mut File> {
-    let path = path.as_path()?;
+fn open(path: &Text, identity: u64) -> Result<*mut File, c_int> {
+    let path = path.as_path().ok_or(sys::EINVAL)?;
     for _ in 0..2 {
-        let file = Descriptor::to_change(path).ok()?;
-        // Whatever else lies there is left as it is, and makes room.
-        if !matches!(file.size()?, 0 | FILE_SIZE) {
-            sys::remove(path);
-            continue;
-        }
-        if !file.resize(FILE_SIZE) {
-            return None;
+        let file = Descriptor::to_change(path)?;
+        match file.size() {
+            // As process 1 of an image makes it.
+            Some(FILE_SIZE) => {}
+            Some(0) => file.resize(FILE_SIZE)?,
+            // Whatever else lies there is left as it is, and makes room.
+            _ => {
+                sys::remove(path);
+                continue;
+            }
         }
         let place = file.map_shared(FILE_SIZE)?.cast::<File>();
         let shared = size_of::<File>() - size_of::<[Counters; SLOTS]>() + size_of::<Counters>();
         // A full disk is an answer here, and would be SIGBUS later.
-        let is_ready = sys::populate(place.cast(), shared).is_ok();
+        let ready = sys::populate(place.cast(), shared);
         // SAFETY: so large a mapping, of atomics.
-        if is_ready && unsafe { &*place }.header.is_for(identity) {
-            return Some(place);
+        if ready.is_ok() && unsafe { &*place }.header.is_for(identity) {
+            return Ok(place);
         }
         // SAFETY: nobody refers to it.
         unsafe { sys::unmap(place.cast(), FILE_SIZE) };
-        if !is_ready {
-            return None;
-        }
+        ready?;
         sys::remove(path);
     }
-    None
+    Err(sys::EINVAL)
 }
 
 impl Header {
@@ -165,14 +167,6 @@ impl File {
             counts.blocks.store(row.blocks as u64, Relaxed);
         }
         header.magic.store(MAGIC, Release);
-    }
-
-    /// What this process lent before it became another program, or the same one anew.
-    fn forget_earlier_self(&self) {
-        let mine = own_pid();
-        for owner in &self.header.owners[1..] {
-            let _ = owner.compare_exchange(mine, 0, Relaxed, Relaxed);
-        }
     }
 
     /// A block of an array, by a thread that has no counters.
@@ -223,41 +217,62 @@ impl File {
     }
 
     fn lend(&self) -> &Counters {
-        let mine = own_pid();
-        let owners = || self.header.owners.iter().enumerate().skip(1);
-        let free = || owners().find(|(_, owner)| replace(owner, 0, mine));
-        // Nobody gave back those of a process that was killed.
-        let left = || {
-            owners().find(|(_, owner)| {
-                let pid = owner.load(Relaxed);
-                pid != 0 && sys::is_gone(pid) && replace(owner, pid, mine)
-            })
-        };
-        let Some((number, _)) = free().or_else(left) else {
-            self.header.uncounted.fetch_add(1, Relaxed);
-            return &self.counters[0];
-        };
-        let counters = &self.counters[number];
+        let mut owners = self.header.owners.iter().enumerate().skip(1);
+        let free = owners.find(|(_, owner)| {
+            let lent = owner.compare_exchange(0, LENT, AcqRel, Relaxed);
+            lent.is_ok()
+        });
+        let counters = &self.counters[free.map_or_else(|| self.shared(), |(number, _)| number)];
         if sys::populate(counters.as_ptr().cast(), size_of::<Counters>()).is_err() {
             self.header.uncounted.fetch_add(1, Relaxed);
             return &self.counters[0];
         }
         counters
     }
-}
 
-fn replace(owner: &AtomicU32, from: u32, to: u32) -> bool {
-    owner.compare_exchange(from, to, AcqRel, Relaxed).is_ok()
-}
+    /// The number of counters that are lent already, each time of others: mostly those of processes
+    /// that were killed, or that became other programs, and gave nothing back.
+    fn shared(&self) -> usize {
+        let before = self.header.uncounted.fetch_add(1, Relaxed) as usize;
+        1 + before % (SLOTS - 1)
+    }
 
-fn own_pid() -> u32 {
-    // SAFETY: getpid takes nothing and cannot fail.
-    unsafe { sys::getpid() as u32 }
+    /// Adds what somebody has counted elsewhere.
+    fn add(&self, counters: &Counters) {
+        for (number, counter) in counters.iter().enumerate() {
+            match counter.swap(0, Relaxed) {
+                0 => {}
+                count => _ = self.counters[0][number].fetch_add(count, Relaxed),
+            }
+        }
+    }
 }
 
 /// Counters that only the calling thread adds to.
 pub fn lend_counters() -> &'static Counters {
     file().lend()
+}
+
+/// Counters for a child by fork: it may well execute another program before it allocates much.
+pub fn pending_counters() -> &'static Counters {
+    for counter in &PENDING {
+        counter.store(0, Relaxed);
+    }
+    &PENDING
+}
+
+/// Whether these are the pending ones, which are counted in the file now.
+pub fn end_pending(counters: *const Counters) -> bool {
+    let is_pending = ptr::eq(counters, &PENDING);
+    if is_pending {
+        file().add(&PENDING);
+    }
+    is_pending
+}
+
+/// Counters for the end of a process, which are everybody's.
+pub fn last_counters() -> &'static Counters {
+    &file().counters[0]
 }
 
 /// What they count stays; another thread goes on from there.

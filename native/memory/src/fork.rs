@@ -12,7 +12,7 @@ use crate::sys;
 use crate::threads::{self, SHARDS};
 
 /// How often a fork looks again before it goes on all the same: a thread may be stopped inside.
-const MOST_LOOKS: u32 = 1_000_000;
+const MOST_LOOKS: u32 = 100_000;
 
 /// How deep the thread with this number is inside. In lines of their own: each thread writes its.
 #[repr(align(64))]
@@ -43,8 +43,7 @@ pub fn enter() -> Gate {
             return Gate(inside);
         }
         inside.fetch_sub(1, Release);
-        // SAFETY: takes nothing.
-        unsafe { sys::sched_yield() };
+        sys::wait_briefly();
     }
 }
 
@@ -60,8 +59,7 @@ unsafe extern "C" fn before() {
         .compare_exchange(0, number + 1, SeqCst, Relaxed)
         .is_err()
     {
-        // SAFETY: takes nothing.
-        unsafe { sys::sched_yield() };
+        sys::wait_briefly();
     }
     let is_busy = || {
         let mut others = INSIDE.iter().take(threads::used()).enumerate();
@@ -71,8 +69,7 @@ unsafe extern "C" fn before() {
         if !is_busy() {
             return;
         }
-        // SAFETY: takes nothing.
-        unsafe { sys::sched_yield() };
+        sys::wait_briefly();
     }
 }
 

@@ -5,7 +5,7 @@
 //! (`threads.rs`) is what a thread has of its own: a small *cache* (`cache.rs`) of free blocks per
 //! array. The *store* of an array is the bitmap of its free blocks that lie in no cache. What no
 //! array serves is *relayed* to the dynamic allocator (`dynamic.rs`), or, when large, to the kernel
-//! (`large.rs`). `start.rs` reads the plan file (`plan.rs`) and lays everything out; `hooks.rs`,
+//! (`large.rs`). `quiet.rs` keeps the dynamic allocator from asking the machine. `start.rs` reads the plan file (`plan.rs`) and lays everything out; `hooks.rs`,
 //! `cxx.rs` and `jemalloc.rs` have the entry points; `counts.rs` is the file of statistics.
 //!
 //! Rules: nothing here locks, panics or keeps a descriptor. Nothing of the arrays' metadata lies in
@@ -26,6 +26,7 @@ mod hooks;
 mod jemalloc;
 mod large;
 mod plan;
+mod quiet;
 mod start;
 mod store;
 mod sys;

@@ -47,6 +47,10 @@ pub fn kernel_from() -> usize {
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = begin;
 
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = threads::end_last;
+
 /// Lays everything out, unless that was done.
 #[inline]
 pub extern "C" fn begin() {
@@ -132,11 +136,16 @@ fn lay_out_arrays(path: &CStr, plan: &Plan<'_>, program: &[u8]) {
             text.append_number(error as u64).append(b")");
         });
     }
-    if !counts::begin(plan, program) {
-        let mut text = Text::new();
-        text.append(b"onejob memory: no counts are kept, for their file cannot be made in ");
-        text.append(plan.counts.unwrap_or_default()).append(b"\n");
-        sys::print(text.as_bytes());
+    match counts::begin(plan, program) {
+        // The file is another user's: this program was started by one who may not count there.
+        Ok(()) | Err(sys::EACCES) => {}
+        Err(error) => {
+            let mut text = Text::new();
+            text.append(b"onejob memory: no counts are kept, for their file cannot be made in ");
+            text.append(plan.counts.unwrap_or_default());
+            text.append(b" (error ").append_number(error as u64);
+            sys::print(text.append(b")\n").as_bytes());
+        }
     }
 }
 

@@ -3,15 +3,18 @@
 //! None of them allocates. The libc crate is avoided because its `std` feature, switched on by any
 //! other member of the workspace, would link std into this object.
 
+use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int, c_uint, c_ulong, c_void};
 use core::ptr;
+use core::sync::atomic::AtomicU32;
 
 pub const RTLD_NEXT: *mut c_void = -1_isize as *mut c_void;
 pub const RTLD_LAZY_NOLOAD: c_int = 1 | 4;
 
 pub const EINVAL: c_int = 22;
 pub const ENOMEM: c_int = 12;
-const ESRCH: c_int = 3;
+pub const ENOSYS: c_int = 38;
+pub const EACCES: c_int = 13;
 
 const O_RDONLY: c_int = 0;
 const O_RDWR: c_int = 0o2;
@@ -31,7 +34,9 @@ const MREMAP_MAYMOVE: c_int = 1;
 const MREMAP_FIXED: c_int = 2;
 const MADV_HUGEPAGE: c_int = 14;
 const MADV_POPULATE_WRITE: c_int = 23;
+const AT_FDCWD: c_int = -100;
 const AT_SECURE: c_ulong = 23;
+const AT_RANDOM: c_ulong = 25;
 const AT_EXECFN: c_ulong = 31;
 
 pub const PAGE_SIZE: usize = 4096;
@@ -51,13 +56,11 @@ unsafe extern "C" {
     pub fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
     pub fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
     pub fn getpid() -> c_int;
-    pub fn sched_yield() -> c_int;
     pub fn pthread_atfork(prepare: ForkHandler, parent: ForkHandler, child: ForkHandler) -> c_int;
     pub fn pthread_key_create(key: *mut c_uint, end: KeyDestructor) -> c_int;
     pub fn pthread_setspecific(key: c_uint, value: *const c_void) -> c_int;
     fn getauxval(kind: c_ulong) -> c_ulong;
-    fn kill(pid: c_int, signal: c_int) -> c_int;
-    fn readlink(path: *const c_char, target: *mut u8, size: usize) -> isize;
+    fn readlinkat(folder: c_int, path: *const c_char, target: *mut u8, size: usize) -> isize;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn read(descriptor: c_int, buffer: *mut u8, size: usize) -> isize;
     fn write(descriptor: c_int, text: *const u8, size: usize) -> isize;
@@ -124,8 +127,9 @@ pub fn start_variable(name: &[u8]) -> Option<&'static CStr> {
 /// Where this program lies, as far as it fits. Without /proc, as it was named when it was started.
 pub fn program(buffer: &mut [u8]) -> &[u8] {
     const LINK: &CStr = c"/proc/self/exe";
+    let (place, size) = (buffer.as_mut_ptr(), buffer.len());
     // SAFETY: at most as many bytes are written as there are.
-    let length = unsafe { readlink(LINK.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
+    let length = unsafe { readlinkat(AT_FDCWD, LINK.as_ptr(), place, size) };
     if let Ok(length) = usize::try_from(length) {
         return &buffer[..length];
     }
@@ -138,13 +142,39 @@ pub fn program(buffer: &mut [u8]) -> &[u8] {
     }
 }
 
-/// Whether no process of this id is left.
-pub fn is_gone(pid: u32) -> bool {
-    let Ok(pid) = c_int::try_from(pid) else {
-        return true;
-    };
-    // SAFETY: signal 0 only asks.
-    keep_errno(|| pid <= 0 || unsafe { kill(pid, 0) } != 0 && errno() == ESRCH)
+/// What the kernel has drawn for this process when it was started.
+pub fn random() -> [u8; 16] {
+    // SAFETY: getauxval reads what the kernel gave: 0, or the address of 16 bytes.
+    unsafe {
+        match getauxval(AT_RANDOM) {
+            0 => [0; 16],
+            place => *ptr::with_exposed_provenance(place as usize),
+        }
+    }
+}
+
+/// Lets other threads go on for some time.
+///
+/// By futex(2), which every process with threads calls anyway: nobody wakes this one.
+pub fn wait_briefly() {
+    const FUTEX: usize = 202;
+    const WAIT_PRIVATE: usize = 128;
+    static NEVER: AtomicU32 = AtomicU32::new(0);
+    let time: [i64; 2] = [0, 50_000];
+    // SAFETY: futex(2) with four arguments, of which it reads the last; rcx and r11 are the kernel's.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") FUTEX => _,
+            in("rdi") NEVER.as_ptr(),
+            in("rsi") WAIT_PRIVATE,
+            in("rdx") 0,
+            in("r10") time.as_ptr(),
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
 }
 
 /// A descriptor that closes itself.
@@ -192,13 +222,16 @@ impl Descriptor {
         usize::try_from(unsafe { lseek(self.0, 0, SEEK_END) }).ok()
     }
 
-    pub fn resize(&self, size: usize) -> bool {
+    pub fn resize(&self, size: usize) -> Result<(), c_int> {
         // SAFETY: changes only the file.
-        unsafe { ftruncate(self.0, size as i64) == 0 }
+        match unsafe { ftruncate(self.0, size as i64) } {
+            0 => Ok(()),
+            _ => Err(errno()),
+        }
     }
 
-    pub fn map_shared(&self, size: usize) -> Option<*mut c_void> {
-        map(size, PROT_READ_WRITE, MAP_SHARED, self.0).ok()
+    pub fn map_shared(&self, size: usize) -> Result<*mut c_void, c_int> {
+        map(size, PROT_READ_WRITE, MAP_SHARED, self.0)
     }
 }
 

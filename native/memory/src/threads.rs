@@ -102,6 +102,13 @@ impl Shard {
         (ptr::from_ref(self).addr() - SHARDS_OF_THREADS.as_ptr().addr()) / size_of::<Shard>()
     }
 
+    /// Whoever comes to search the stores counts in the file from then on.
+    fn end_pending(&self) {
+        if counts::end_pending(self.counters.load(Relaxed)) {
+            self.get_counters();
+        }
+    }
+
     fn get_counters(&self) {
         self.counters
             .store(ptr::from_ref(counts::lend_counters()).cast_mut(), Relaxed);
@@ -177,7 +184,14 @@ pub fn shard() -> Option<&'static Shard> {
 
 /// As `shard`; the thread's first call gets it one.
 pub fn shard_or_begin() -> Option<&'static Shard> {
-    shard().or_else(|| if local() == ENDED { None } else { begin() })
+    match shard() {
+        Some(shard) => {
+            shard.end_pending();
+            Some(shard)
+        }
+        None if local() == ENDED => None,
+        None => begin(),
+    }
 }
 
 fn begin() -> Option<&'static Shard> {
@@ -255,6 +269,16 @@ unsafe extern "C" fn end(shard: *mut c_void) {
     STATES[shard.index()].store(FREE, Release);
 }
 
+/// A process ends that is not killed: others may count where its last thread did.
+pub extern "C" fn end_last() {
+    if let Some(shard) = shard() {
+        let last = ptr::from_ref(counts::last_counters()).cast_mut();
+        let counters = shard.counters.swap(last, Relaxed);
+        counts::end_pending(counters);
+        counts::give_back_counters(counters);
+    }
+}
+
 /// In a child by fork: its thread is the only one.
 pub fn go_on_alone() {
     let mine = shard().map_or(0, Shard::index);
@@ -266,7 +290,10 @@ pub fn go_on_alone() {
     }
     ACTIVE.store(u32::from(mine != 0), Relaxed);
     if mine != 0 {
-        SHARDS_OF_THREADS[mine].get_counters();
+        let counters = ptr::from_ref(counts::pending_counters());
+        SHARDS_OF_THREADS[mine]
+            .counters
+            .store(counters.cast_mut(), Relaxed);
     }
 }
 

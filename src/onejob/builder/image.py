@@ -10,11 +10,9 @@ from pathlib import Path
 from onejob import __version__
 from onejob.base.linux import need_root
 from onejob.base.progress import Progress
-from onejob.builder.entries import GENERATED
 from onejob.builder.kernel import KernelBuild, build_kernel
 from onejob.builder.placement import check_destination, put_in_place, workshop
-from onejob.builder.policy import enforces_rows
-from onejob.builder.root import build_root
+from onejob.builder.root import build_root, generated_paths
 from onejob.model.image import (
     KERNEL,
     KERNEL_CONFIG,
@@ -160,7 +158,7 @@ def image_facts(image: Image) -> ImageFacts:
     kernel = image.manifest.kernel
     planned = [file for file in image.plan.files if file.kind != "directory"]
     return ImageFacts(
-        files=len(planned) + (len(GENERATED) if enforces_rows(image.plan) else len(GENERATED) - 1),
+        files=len(planned) + len(generated_paths(image.plan)),
         root_bytes=sizes[ROOT],
         kernel_bytes=sizes[KERNEL] if kernel else None,
         calls=len({call.number for call in image.plan.calls}),

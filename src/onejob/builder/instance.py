@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
 from onejob.model.plan import MatrixRow, Mount, Plan
 from onejob.model.processor_list import parse_list
@@ -25,6 +26,8 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
     instance = _instance(plan)
     if places:
         instance["rows"] = [_row(row, places) for row in plan.matrix]
+    if files := counted_programs(plan):
+        instance["counts"] = (plan.memory_manager.counts, files, COUNTS_BYTES)
     return json.dumps(instance, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from onejob.model.errors import BuildError
-from onejob.model.plan import MemoryArray
+from onejob.model.plan import MemoryArray, Plan
 
 LIBRARY = "libonejob_memory.so"
 PLAN_VARIABLE = "ONEJOB_MEMORY_PLAN"
@@ -15,6 +15,8 @@ MOST_BYTES = 256 * 1024
 KERNEL_FROM = 256 * 1024 + 1
 """Blocks of so many bytes and more come from the kernel: no array has such."""
 MOST_DELAY = 256
+COUNTS_BYTES = 147_456
+"""Of a program's file of counts (native/memory/src/counts.rs)."""
 
 
 class MemoryOptions(NamedTuple):
@@ -58,6 +60,21 @@ def memory_plan_text(arrays: Iterable[MemoryArray], options: MemoryOptions) -> s
             "profile fewer programs in one service",
         )
     return text
+
+
+def manager_text(plan: Plan) -> str:
+    """The plan file in the image of `plan`; empty where no memory manager is preloaded."""
+    manager = plan.memory_manager
+    if manager.kind == "none":
+        return ""
+    options = MemoryOptions(counts=manager.counts, unsafe_free=manager.unsafe_free)
+    return memory_plan_text(plan.memory, options)
+
+
+def counted_programs(plan: Plan) -> int:
+    """How many files of counts there are: one for each program with arrays."""
+    manager = plan.memory_manager
+    return len({array.program for array in plan.memory}) if manager.kind == "static" else 0
 
 
 def _word(yes: bool) -> str:

@@ -10,9 +10,12 @@ from onejob.builder.image import build_image, image_facts
 from onejob.cli.plan import (
     HardwareOption,
     LostOption,
+    MemoryChoice,
+    MemoryOption,
     ProfileArgument,
     TrustChoice,
     TrustOption,
+    UnsafeFreeOption,
     plan_for,
 )
 from onejob.cli.show import megabytes, out, print_table, progress
@@ -31,6 +34,8 @@ def build(
     ] = False,
     accept_lost_events: LostOption = False,
     trust: TrustOption = TrustChoice.known,
+    memory: MemoryOption = MemoryChoice.static,
+    unsafe_free: UnsafeFreeOption = False,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -43,7 +48,7 @@ def build(
       onejob build nginx.profile.xml --hardware qemu-q35 -o nginx-q35.onejob
     """
     loaded = load_profile(profile)
-    plan = plan_for(loaded, hardware, accept_lost_events, trust)
+    plan = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free)
     with progress() as shown:
         image = build_image(
             plan,
@@ -65,6 +70,7 @@ def print_image(image: Image) -> None:
         ("kernel", megabytes(facts.kernel_bytes) if facts.kernel_bytes else "none"),
         ("kernel options", str(len(image.plan.kernel_options))),
         ("system calls allowed", f"{facts.calls} of {facts.kernel_calls or 'all'}"),
+        ("malloc", f"{image.plan.memory_manager.kind}: {image.plan.memory_manager.reason}"),
         ("components", ", ".join(name.partition(":")[0] for name in image.plan.components)),
     ]
     print_table(str(image.folder), ("what", "how much"), rows)

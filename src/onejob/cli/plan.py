@@ -29,6 +29,13 @@ class TrustChoice(StrEnum):
     union = "union"
 
 
+class MemoryChoice(StrEnum):
+    """Who serves malloc in the image."""
+
+    static = "static"
+    none = "none"
+
+
 READY_HARDWARE = ("qemu-microvm", "qemu-q35")
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile (XML).")]
@@ -44,6 +51,14 @@ TrustOption = Annotated[
     typer.Option("--trust", help="Only what was observed; what is known; what code reaches."),
 ]
 
+MemoryOption = Annotated[
+    MemoryChoice,
+    typer.Option("--memory", help="Arrays of blocks laid out at the start; each program's own."),
+]
+UnsafeFreeOption = Annotated[
+    bool, typer.Option("--unsafe-free", help="Count wrong frees, and let them pass.")
+]
+
 
 def plan(
     profile: ProfileArgument,
@@ -53,6 +68,8 @@ def plan(
     ] = None,
     accept_lost_events: LostOption = False,
     trust: TrustOption = TrustChoice.known,
+    memory: MemoryOption = MemoryChoice.static,
+    unsafe_free: UnsafeFreeOption = False,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -61,7 +78,8 @@ def plan(
       onejob plan nginx.profile.xml
       onejob plan nginx.profile.xml --hardware qemu-q35 -o nginx.plan.json
     """
-    made = plan_for(load_profile(profile), hardware, accept_lost_events, trust)
+    loaded = load_profile(profile)
+    made = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free)
     if output is None:
         out.file.write(to_json(made))
     else:
@@ -73,6 +91,8 @@ def plan_for(
     hardware: str,
     accept_lost: bool,
     trust: TrustChoice = TrustChoice.known,
+    memory: MemoryChoice = MemoryChoice.static,
+    unsafe_free: bool = False,
 ) -> Plan:
     """The plan, its warnings shown."""
     components = load_components(data_path("components"))
@@ -82,6 +102,8 @@ def plan_for(
         components,
         accept_lost=accept_lost,
         trust=trust.value,
+        memory=memory.value,
+        unsafe_free=unsafe_free,
     )
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)

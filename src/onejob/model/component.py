@@ -4,7 +4,7 @@ TOML, data only, in ``components/``; every option and boot argument has its reas
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,8 @@ class AskedBy(Noun):
     """What asks for a component; any one of these is enough.
 
     `reachable` are calls that the code can reach, made or not; `starts` is what the service starts;
-    `policies` are scheduling policies of its threads (sched(7), in lower case).
+    `policies` are scheduling policies of its threads (sched(7), in lower case). `natives` are parts
+    of onejob that the image carries.
     """
 
     always: bool = False
@@ -38,6 +39,7 @@ class AskedBy(Noun):
     rotating_disks: bool = False
     starts: tuple[StartHow, ...] = ()
     reachable: tuple[str, ...] = ()
+    natives: tuple[str, ...] = ()
 
 
 class Size(Noun):
@@ -67,12 +69,14 @@ class BootArgument(Noun):
 class AllowedCall(Noun):
     """A system call that is allowed though no profile shows it.
 
-    `function` is the function of the C library that makes it, where one does.
+    `function` is the function of the C library that makes it, where one does. With `phase` only a
+    program that starts may make it, and not what it becomes.
     """
 
     name: str
     why: Reason
     function: str = ""
+    phase: Literal["boot", ""] = ""
 
     @property
     def reason(self) -> str:

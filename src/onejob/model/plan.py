@@ -104,8 +104,23 @@ class MemoryArray(Noun):
     reason: str
 
 
+class MemoryManager(Noun):
+    """Who serves malloc. `static`: the preloaded library, from the plan's arrays, which counts in
+    the folder `counts` and lets wrong frees pass if `unsafe_free`. `none`: each program's own.
+
+    `apart` are programs that keep their own although it is static.
+    """
+
+    kind: Literal["static", "none"] = "none"
+    counts: str = ""
+    unsafe_free: bool = False
+    reason: str = "the plan says nothing of it"
+    apart: tuple[LeftOut, ...] = ()
+
+
 class Dimension(Noun):
     """Something of the system that has a size, decided once from profile and hardware.
+
 
     `kind` says who holds it: the `machine` that must have as much, a resource `limit` of each
     process (setrlimit(2) names), a `sysctl`, the `cgroup` of a container, the `schedule` of the
@@ -194,6 +209,7 @@ class Plan(Noun):
     calls: tuple[CallDecision, ...]
     matrix: tuple[MatrixRow, ...]
     memory: tuple[MemoryArray, ...]
+    memory_manager: MemoryManager = MemoryManager()
     dimensions: tuple[Dimension, ...]
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]

@@ -1,6 +1,6 @@
 """Which components the profile, the hardware and each other ask for, and what they bring."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from fnmatch import fnmatchcase
 from typing import get_args
 
@@ -19,6 +19,7 @@ def choose_components(
     hardware: Hardware,
     filesystems: set[str],
     trust: Trust,
+    natives: Set[str] = frozenset(),
 ) -> dict[str, tuple[Component, str]]:
     """The asked-for components by name, each with what asked for it; repeated until none is new.
 
@@ -29,6 +30,9 @@ def choose_components(
     waiting = {component.name: component for component in components if component.trust in taken}
 
     def who_asks(asked: AskedBy) -> str:
+        for native in asked.natives:
+            if native in natives:
+                return f"the image carries {native}"
         return _who_asks(asked, evidence, hardware, filesystems, chosen)
 
     while True:

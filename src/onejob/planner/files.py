@@ -95,11 +95,11 @@ def plan_files(
     mounts: tuple[Mount, ...],
     texts: Mapping[str, str],
     idle: Set[str],
-    folders: Iterable[PlannedFile] = (),
+    extra: Iterable[PlannedFile] = (),
 ) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
     """The root's entries by path, and warnings. `texts` gives the bytes of some paths.
 
-    Paths in `idle` are left out; `folders` are wanted as they are.
+    Paths in `idle` are left out; `extra` entries are wanted as they are.
     """
     needed_by = _needed_by(profile)
     files: dict[str, PlannedFile] = {}
@@ -116,7 +116,7 @@ def plan_files(
                 f"the image carries {file.path}, which not everybody may read on the machine that"
                 " was profiled: keep the image as private as that file"
             )
-    files |= {folder.path: folder for folder in folders if folder.path not in files}
+    files |= {entry.path: entry for entry in extra if entry.path not in files}
     for planned in _own_files(mounts):
         files.setdefault(planned.path, planned)
     _complete_folders(files, profile)

@@ -25,16 +25,24 @@ class _Stage(NamedTuple):
 
 
 def plan_matrix(
-    profile: Profile, calls: Iterable[CallDecision], everywhere: Set[str]
+    profile: Profile,
+    calls: Iterable[CallDecision],
+    everywhere: Set[str],
+    at_start: Set[str] = frozenset(),
 ) -> tuple[MatrixRow, ...]:
     """The rows of `profile`, none where it does not tell roles apart (see Profile.role_calls).
 
     `calls` are all that the image allows; those of `everywhere` are in each row, as any process may
-    come to make them: to return from a signal, to end, to fail.
+    come to make them: to return from a signal, to end, to fail. Those of `at_start` are in the boot
+    row of each main.
     """
     own = _own_calls(profile)
     if not own:
         return ()
+    own = {
+        stage: names if stage.settled or stage.role != "main" else names | at_start
+        for stage, names in own.items()
+    }
     order = {call.name: call.number for call in calls}
     next_ones = {stage: _next_stages(stage, own, profile) for stage in own}
     needs = _needs(own, next_ones)

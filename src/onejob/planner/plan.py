@@ -1,11 +1,21 @@
 """Profile + Hardware + components -> Plan. Pure: same input, same bytes; no I/O."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from onejob.model.component import Component
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware
-from onejob.model.plan import Machine, Mount, Plan, RootFormat, Service, Trust
+from onejob.model.plan import (
+    Machine,
+    MemoryArray,
+    MemoryManager,
+    Mount,
+    Plan,
+    RootFormat,
+    Service,
+    Trust,
+)
 from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
@@ -17,7 +27,14 @@ from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.memory import plan_memory, with_head_room
-from onejob.planner.policy import calls_of_all, plan_calls, plan_settings
+from onejob.planner.memory_manager import (
+    manager_files,
+    manager_kib,
+    manager_mounts,
+    manager_natives,
+    plan_manager,
+)
+from onejob.planner.policy import calls_at_start, calls_of_all, plan_calls, plan_settings
 
 ROOT_FORMAT = RootFormat(
     filesystem="squashfs",
@@ -37,8 +54,11 @@ def make_plan(
     *,
     accept_lost: bool = False,
     trust: Trust = "known",
+    memory: Literal["static", "none"] = "static",
+    unsafe_free: bool = False,
 ) -> Plan:
-    """Decide everything about one image; `trust` says what besides the observed is taken.
+    """Decide everything about one image; `trust` says what besides the observed is taken, `memory`
+    who serves malloc, and `unsafe_free` that wrong frees are let pass.
 
     Raises InputError for a profile from Windows, with lost events (unless `accept_lost`), without a
     workload, or whose needs contradict each other.
@@ -46,16 +66,19 @@ def make_plan(
     workload = _checked_workload(profile, accept_lost)
     profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
+    arrays, manager = _plan_memory(profile, workload, memory, unsafe_free)
     mounts, write_warnings = plan_mounts(profile)
-    chosen = choose_components(components, evidence, hardware, _filesystems(mounts), trust)
+    mounts += manager_mounts(manager, arrays)
+    chosen = choose_components(
+        components, evidence, hardware, _filesystems(mounts), trust, manager_natives(manager)
+    )
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
-    machine = _plan_machine(hardware, profile)
+    machine = _plan_machine(hardware, profile, arrays)
     service = _plan_service(workload, profile)
     calls = plan_calls(evidence, chosen, trust)
-    files, file_warnings = plan_files(
-        profile, mounts, account_texts(profile), idle, service_folders(workload, profile)
-    )
+    extra = (*service_folders(workload, profile), *manager_files(manager))
+    files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle, extra)
     return Plan(
         name=profile.name,
         trust=trust,
@@ -70,8 +93,11 @@ def make_plan(
         left_out=left_out,
         mounts=mounts,
         calls=calls,
-        matrix=plan_matrix(profile, calls, calls_of_all(evidence, chosen, trust)),
-        memory=plan_memory(profile),
+        matrix=plan_matrix(
+            profile, calls, calls_of_all(evidence, chosen, trust), calls_at_start(chosen)
+        ),
+        memory=arrays,
+        memory_manager=manager,
         dimensions=plan_dimensions(evidence, machine, chosen),
         settings=plan_settings(chosen),
         capabilities=plan_capabilities(
@@ -79,6 +105,17 @@ def make_plan(
         ),
         warnings=(*write_warnings, *file_warnings),
     )
+
+
+def _plan_memory(
+    profile: Profile, workload: Workload, kind: Literal["static", "none"], unsafe_free: bool
+) -> tuple[tuple[MemoryArray, ...], MemoryManager]:
+    """The arrays, none where nobody would use them, and the memory manager."""
+    if kind == "none":
+        return (), MemoryManager(reason="switched off (--memory none)")
+    arrays = plan_memory(profile)
+    manager = plan_manager(profile, workload, arrays, unsafe_free)
+    return arrays if manager.kind == "static" else (), manager
 
 
 def _observed(profile: Profile) -> Profile:
@@ -126,7 +163,7 @@ def _filesystems(mounts: tuple[Mount, ...]) -> set[str]:
     }
 
 
-def _plan_machine(hardware: Hardware, profile: Profile) -> Machine:
+def _plan_machine(hardware: Hardware, profile: Profile, arrays: tuple[MemoryArray, ...]) -> Machine:
     if hardware.architecture != "x86_64":
         raise InputError(
             f"hardware {hardware.name}: architecture {hardware.architecture!r}",
@@ -142,18 +179,18 @@ def _plan_machine(hardware: Hardware, profile: Profile) -> Machine:
         hardware=hardware.name,
         how=hardware.how,
         processors=hardware.processors.count,
-        memory_kib=_memory_kib(hardware, profile),
+        memory_kib=_memory_kib(hardware, profile, arrays),
         console=hardware.consoles[0] if hardware.consoles else "ttyS0",
         root_device=f"/dev/{disks[0]}",
         data_device=f"/dev/{disks[1]}" if len(disks) > 1 else "",
     )
 
 
-def _memory_kib(hardware: Hardware, profile: Profile) -> int:
+def _memory_kib(hardware: Hardware, profile: Profile, arrays: tuple[MemoryArray, ...]) -> int:
     """A machine has what it has; a guest is given what the service held when profiled, and more."""
     if hardware.how == "metal":
         return hardware.memory_kib
-    wanted = _SYSTEM_KIB + with_head_room(profile.resident_kib)
+    wanted = _SYSTEM_KIB + with_head_room(profile.resident_kib) + manager_kib(profile, arrays)
     return max(hardware.memory_kib, -(-wanted // 1024) * 1024)
 
 

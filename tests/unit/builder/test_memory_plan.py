@@ -1,10 +1,16 @@
 """The plan file of the memory manager: what stands in it, and what cannot."""
 
+import json
+
 import pytest
 
-from onejob.builder.memory import MemoryOptions, memory_plan_text
+from built_plans import make_plan
+from onejob.builder.instance import instance_text
+from onejob.builder.memory import COUNTS_BYTES, MemoryOptions, manager_text, memory_plan_text
 from onejob.model.errors import BuildError
-from onejob.model.plan import MemoryArray
+from onejob.model.plan import MemoryArray, MemoryManager
+from onejob.planner.memory_manager import COUNTS_KIB
+from onejob.system.memory import FILE_SIZE
 
 
 def array(program: str, smallest: int, size: int, blocks: int) -> MemoryArray:
@@ -57,3 +63,22 @@ def test_a_plan_that_the_library_does_not_read_is_refused() -> None:
     arrays = [array(f"/{number:04}", 1, 16, 1) for number in range(16384)]
     with pytest.raises(BuildError, match="bytes long, of at most 262144"):
         memory_plan_text(arrays, MemoryOptions())
+
+
+def test_files_of_counts_have_the_size_that_is_read() -> None:
+    assert COUNTS_BYTES == FILE_SIZE == COUNTS_KIB * 1024
+
+
+def test_the_image_names_programs_and_files_of_counts() -> None:
+    arrays = (array("/a", 1, 32, 1), array("/b", 1, 16, 1), array("/b", 17, 32, 1))
+    manager = MemoryManager(kind="static", counts="/run/c", unsafe_free=True, reason="test")
+    plan = make_plan(memory=arrays, memory_manager=manager)
+    assert "counts /run/c\n" in manager_text(plan)
+    assert "unsafe-free yes\n" in manager_text(plan)
+    instance = json.loads(instance_text(plan, {}))
+    assert instance["counts"] == ["/run/c", 2, COUNTS_BYTES]
+
+
+def test_without_it_there_is_nothing_of_it() -> None:
+    assert manager_text(make_plan()) == ""
+    assert "counts" not in json.loads(instance_text(make_plan(), {}))

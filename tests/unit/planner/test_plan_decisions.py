@@ -35,7 +35,7 @@ def files(*extra: FileUse) -> dict[str, PlannedFile]:
     return {file.path: file for file in plan(files=(*small_world.FILES, *extra)).files}
 
 
-PSEUDO = ("/proc", "/sys", "/dev")
+PSEUDO = ("/proc", "/sys", "/dev", "/run/onejob/memory")
 
 
 # --- mounts --------------------------------------------------------------------------------------
@@ -45,10 +45,11 @@ def test_written_folders_are_data_and_temporary_ones_are_memory() -> None:
     found = {m.path: m for m in plan().mounts}
     assert [(m.path, m.kind) for m in found.values()] == [
         ("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "devtmpfs"), ("/run", "tmpfs"),
-        ("/var/lib/keeper", "data"), ("/var/log/keeper", "data"),
+        ("/var/lib/keeper", "data"), ("/var/log/keeper", "data"), ("/run/onejob/memory", "tmpfs"),
     ]  # fmt: skip
     assert found["/var/lib/keeper"].reason.startswith("/var/lib/keeper/db written by ")
     assert found["/run"].mode == 0o755
+    assert found["/run/onejob/memory"].mode == 0o755
 
 
 def test_only_the_outermost_written_folder_is_mounted() -> None:
@@ -104,7 +105,8 @@ def test_a_folder_whose_free_space_is_asked_for_is_writable_as_a_whole(
 
 @pytest.mark.parametrize("path", ["/tmp/a/b", "/var/tmp/x"])
 def test_temporary_folders_are_for_everybody(path: str) -> None:
-    (mount,) = [m for m in plan(files=(seen(path, "created"),)).mounts if m.kind == "tmpfs"]
+    found = [m for m in plan(files=(seen(path, "created"),)).mounts if m.kind == "tmpfs"]
+    (mount,) = [mount for mount in found if mount.path not in PSEUDO]
     assert (mount.path in path, mount.mode) == (True, 0o1777)
 
 

@@ -43,7 +43,9 @@ def test_every_decision_has_a_reason() -> None:
         made.kernel_options, made.kernel_arguments, made.files, made.mounts, made.calls,
         made.memory, made.dimensions, made.settings, made.capabilities, made.left_out,
     )  # fmt: skip
-    assert len(reasons) == sum(map(len, decided)) + 1  # and the root's format
+    assert (
+        len(reasons) == sum(map(len, decided)) + 2
+    )  # and the root's format, and who serves malloc
     for reason in reasons:
         for text in reason if isinstance(reason, tuple) else (reason,):
             assert isinstance(text, str)
