@@ -66,6 +66,26 @@ def test_root_is_sealed_and_mounts_are_harmless(container: Container) -> None:
         container.ask("remove", path="/job")
 
 
+def test_the_service_sees_less_than_process_1(container: Container) -> None:
+    proc, _, dev, *_ = container.plan["mounts"]
+    proc |= {"read_only": True}
+    dev |= {"read_only": True, "devices": ["/dev/null", "/dev/urandom"]}
+    container.start()
+    container.await_text("ready")
+
+    def modes_of(pid: int) -> dict[str, str]:
+        rows = [line.split() for line in container.text_of(f"/proc/{pid}/mounts").splitlines()]
+        return {row[1]: row[3].partition(",")[0] for row in rows}
+
+    ours, service = modes_of(1), modes_of(container.event("started")["pid"])
+    assert (ours["/proc"], ours["/dev"]) == ("rw", "rw")
+    assert (service["/proc"], service["/dev"]) == ("ro", "ro")
+    assert "/.onejob/data" in ours and "/.onejob/data" not in service
+    assert service["/var/log/job"] == "rw"
+    devices = set(container.ask("list", path="/dev")) & {"null", "zero", "full", "urandom"}
+    assert devices == {"null", "urandom"}
+
+
 # ---- seeding ----------------------------------------------------------------------------------
 
 

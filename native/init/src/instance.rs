@@ -74,6 +74,11 @@ pub struct Mount {
     pub size_kib: Option<u64>,
     /// tmpfs only: the mode of its top directory; that of the directory in the root otherwise.
     pub mode: Option<u32>,
+    /// The service cannot change anything there; process 1 can.
+    #[serde(default)]
+    pub read_only: bool,
+    /// devtmpfs only: the device nodes that stay, by path; all of them where this is absent.
+    pub devices: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, PartialEq, Clone, Copy)]
@@ -184,6 +189,10 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
         (
             instance.mounts.iter().any(|mount| mount.mode.is_some() && mount.kind != Kind::Tmpfs),
             "`mode` belongs to a tmpfs",
+        ),
+        (
+            instance.mounts.iter().any(|mount| mount.devices.is_some() && mount.kind != Kind::Devtmpfs),
+            "`devices` belong to a devtmpfs",
         ),
         (has_nested_data(&instance.mounts), "a data mount lies inside another one"),
         (

@@ -40,6 +40,7 @@ mod tracees;
 mod tracer;
 mod unnarrowed;
 mod verbs;
+mod view;
 
 use core::ffi::CStr;
 
@@ -83,6 +84,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
         machine::check_all(&instance.sizes)?;
     }
     let control = control::Control::open(&place.control)?;
+    view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     let service = service::start(&instance, &policy, rows.is_some())?;
     let tracer = rows.map(|rows| tracer::Tracer::new(rows, service.pid, instance.audit));
     let records = (!holders.is_empty()).then(records::Records::open).flatten();

@@ -37,6 +37,11 @@ fn pseudo(kind: Kind) -> Option<(&'static CStr, i64, MountFlags)> {
     }
 }
 
+/// With what a mount of this kind is restricted; read-only comes on top where the plan says so.
+pub fn flags_of(kind: Kind) -> MountFlags {
+    pseudo(kind).map_or(HARMLESS, |(_, _, flags)| flags)
+}
+
 /// Mount everything. Returns what holds the data partition, for `shutdown` to release: innermost last.
 pub fn mount_all(mounts: &[Mount], place: &Place) -> Outcome<Vec<String>> {
     let mut holders = Vec::new();

@@ -16,7 +16,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::instance::{Instance, Limit};
-use crate::{privileges, ptrace, schedule, sys};
+use crate::{privileges, ptrace, schedule, sys, view};
 
 pub struct Service {
     pub pid: i32,
@@ -47,6 +47,7 @@ struct Report {
 pub enum Step {
     /// Not zero: that is a report without failure.
     Session = 1,
+    View,
     Limits,
     Schedule,
     BoundingSet,
@@ -60,8 +61,9 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 12] = [
+const STEPS: [(Step, &str); 13] = [
     (Step::Session, "start a session for the service"),
+    (Step::View, "give the service mounts of its own (process 1 needs CAP_SYS_ADMIN)"),
     (Step::Limits, "set a limit of the service"), // said in other words, see `refused_limit`
     (Step::Schedule, "schedule the service as the plan says (process 1 needs CAP_SYS_NICE)"),
     (Step::BoundingSet, "drop a capability (process 1 needs CAP_SETPCAP)"),
@@ -207,6 +209,7 @@ fn pointers(words: &[CString]) -> Vec<*const c_char> {
 fn give_up_privileges(instance: &Instance, report: &Report) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |error: Errno| (step, error);
     setsid().map_err(at(Step::Session))?;
+    view::narrow(&instance.mounts).map_err(at(Step::View))?;
     privileges::set_limits(&instance.limits).map_err(|(index, error)| {
         report.limit.store(index as i32, Ordering::Relaxed);
         (Step::Limits, error)

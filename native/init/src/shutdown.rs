@@ -11,6 +11,7 @@ use rustix::system::{RebootCommand, reboot};
 use crate::console::{self, pause_ms, say};
 use crate::control::Control;
 use crate::instance::Instance;
+use crate::mounts::DATA;
 use crate::place::DataAt;
 use crate::{processes, sys};
 
@@ -77,11 +78,11 @@ fn release_data(data: &DataAt, holders: &[String]) {
     if !matches!(data, DataAt::Device(_)) {
         return; // memory is forgotten; a directory belongs to the container runtime
     }
+    // Whatever still has a mount of it: at this moment the file system becomes whole.
+    let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let _ = mount_remount(DATA, read_only, c"");
     for path in holders.iter().rev() {
-        if unmount(path.as_str(), UnmountFlags::empty()).is_err() {
-            let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            let _ = mount_remount(path.as_str(), read_only, c"");
-        }
+        let _ = unmount(path.as_str(), UnmountFlags::empty());
     }
     sync();
 }

@@ -25,6 +25,7 @@ const SECCOMP: usize = 317;
 const CLOSE_RANGE: usize = 436;
 
 const CLONE_FILES: usize = 0x400;
+const CLONE_NEWNS: usize = 0x2_0000;
 const SIGNAL_SET_BYTES: usize = 8;
 
 pub const SIGHUP: i32 = 1;
@@ -91,6 +92,12 @@ pub fn clone_sharing_descriptors() -> Result<i32> {
 pub fn unshare_descriptors() -> Result<()> {
     // SAFETY: the descriptors of this process stay what they are.
     unsafe { call(UNSHARE, [CLONE_FILES, 0, 0, 0, 0]).map(|_| ()) }
+}
+
+/// From here on, what is mounted and unmounted concerns this process and its children alone.
+pub fn unshare_mounts() -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { call(UNSHARE, [CLONE_NEWNS, 0, 0, 0, 0]).map(|_| ()) }
 }
 
 /// Replace this process by `program`; returns only when that failed.

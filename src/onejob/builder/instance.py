@@ -83,7 +83,9 @@ def _schedule(sizes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
-    """Path and kind; size and mode only where the plan gives them."""
-    words = {"path": mount.path, "kind": mount.kind}
+    """Path and kind; the rest only where the plan gives it."""
+    words: dict[str, Any] = {"path": mount.path, "kind": mount.kind}
+    words |= {"read_only": True} if mount.read_only else {}
+    words |= {"devices": mount.devices} if mount.devices else {}
     sizes = {"size_kib": mount.size_kib, "mode": mount.mode}
     return {**words, **{key: value for key, value in sizes.items() if value is not None}}

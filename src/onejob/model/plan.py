@@ -64,13 +64,19 @@ class LeftOut(Noun):
 
 
 class Mount(Noun):
-    """What process 1 mounts, in order: `data` on the writable partition, the rest in memory."""
+    """What process 1 mounts, in order: `data` on the writable partition, the rest in memory.
+
+    The service can change nothing in what is `read_only` (sysfs is, in any case). Of `devtmpfs`,
+    only the nodes `devices` stay.
+    """
 
     path: AbsolutePath
     kind: Literal["proc", "sysfs", "devtmpfs", "tmpfs", "data"]
     reason: str
     size_kib: int | None = None
     mode: int | None = None
+    read_only: bool = False
+    devices: tuple[AbsolutePath, ...] = ()
 
 
 class CallDecision(Noun):

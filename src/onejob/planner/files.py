@@ -13,6 +13,7 @@ from onejob.model.file_uses import file_reasons, is_code, is_written, write_reas
 from onejob.model.paths import is_below, is_pseudo, resolve
 from onejob.model.plan import Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
+from onejob.planner.kernel_files import kernel_mounts
 
 INIT_PATH = "/.onejob/init"
 DATA_PATH = "/.onejob/data"
@@ -47,16 +48,12 @@ def plan_mounts(profile: Profile) -> tuple[tuple[Mount, ...], tuple[str, ...]]:
         else:
             place = next((top for top in measured if is_below(folder, top)), folder)
             data.setdefault(place, reason)
-    fixed = (
-        Mount(path="/proc", kind="proc", reason="process 1 and libraries read it"),
-        Mount(path="/sys", kind="sysfs", reason="libraries read the processors from it"),
-        Mount(path="/dev", kind="devtmpfs", reason="/dev/null, /dev/urandom and the console"),
-    )
     memory_mounts = (
         Mount(path=path, kind="tmpfs", reason=reason, size_kib=_TMPFS_KIB, mode=_tmpfs_mode(path))
         for path, reason in sorted(volatile.items())
     )
     data_mounts = (Mount(path=path, kind="data", reason=data[path]) for path in _outermost(data))
+    fixed = kernel_mounts(profile, volatile)
     return (*fixed, *memory_mounts, *data_mounts), tuple(warnings)
 
 

@@ -157,7 +157,8 @@ def _rules(mount: Mount) -> str:
     """What process 1 mounts it with (native/init/src/mounts.rs)."""
     size = f", at most {mount.size_kib} KiB" if mount.size_kib else ""
     nodev = "" if mount.kind == "devtmpfs" else "nodev, "
-    return f"{'read-only, ' if mount.kind == 'sysfs' else ''}nosuid, {nodev}noexec{size}"
+    read_only = mount.read_only or mount.kind == "sysfs"
+    return f"{'read-only, ' if read_only else ''}nosuid, {nodev}noexec{size}"
 
 
 def _writers(seen: FileUse) -> tuple[str, ...]:

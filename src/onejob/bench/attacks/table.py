@@ -49,8 +49,8 @@ _FILES = (
         gone("{folder}/service.conf"), _READ_ONLY,
     ),
     Attack(
-        "mount over a configuration file", "mount {folder}", gone("{folder}/service.conf"),
-        _NO_CALL,
+        "mount over a configuration file", "mount {folder}/service.conf",
+        proof("is hidden", "the file is not found any more"), _NO_CALL,
     ),
     Attack(
         "make the root writable", "remount {folder}/service.conf", marked("{folder}/service.conf"),

@@ -34,10 +34,15 @@ static int create(const char *folder, char *proof)
     return put_file(path, O_WRONLY | O_CREAT, MARK, strlen(MARK), 0644);
 }
 
-static int mount_over(const char *folder, char *proof)
+static int mount_over(const char *path, char *proof)
 {
-    (void)proof;
-    return mount("none", folder, "tmpfs", 0, "");
+    char folder[PROOF];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    if (mount("none", folder, "tmpfs", 0, ""))
+        return -1;
+    if (access(path, F_OK))
+        snprintf(proof, PROOF, "what lay there is hidden");
+    return 0;
 }
 
 static int remount(const char *path, char *proof)
