@@ -32,7 +32,6 @@ NOT_YET = {
     "a user namespace by clone": "argument checks",
     "free a block twice": "the memory manager in images",
     "free a foreign pointer": "the memory manager in images",
-    "connect out": "Landlock for ports",
     "connect out by multipath TCP": "argument checks",
 }
 

@@ -40,6 +40,8 @@ pub struct Instance {
     pub stop_timeout_ms: u64,
     pub no_new_privileges: bool,
     pub capabilities: Vec<u8>,
+    /// Absent where the service may use any TCP port.
+    pub network: Option<Network>,
     pub audit: bool,
     /// The call matrix; without it, every program keeps the policy of the whole service.
     #[serde(default)]
@@ -140,6 +142,29 @@ pub enum Resource {
     Stack,
 }
 
+/// A use of TCP ports that is restricted is for those of `ports` alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    pub restricted: Vec<PortUse>,
+    pub ports: Vec<Port>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum PortUse {
+    Listen,
+    Connect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    #[serde(rename = "use")]
+    pub used: PortUse,
+    pub port: u16,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sysctl {
@@ -179,23 +204,6 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
         (!is_plain(&instance.directory), "`directory` is not an absolute path"),
         (instance.hostname.len() > 64, "`hostname` is longer than 64 bytes"),
         (
-            instance.mounts.iter().any(|mount| !is_plain(&mount.path) || mount.path == "/"),
-            "a mount `path` is not an absolute path below /",
-        ),
-        (
-            instance.mounts.iter().any(|mount| mount.size_kib.is_some() != (mount.kind == Kind::Tmpfs)),
-            "`size_kib` belongs to each tmpfs and to nothing else",
-        ),
-        (
-            instance.mounts.iter().any(|mount| mount.mode.is_some() && mount.kind != Kind::Tmpfs),
-            "`mode` belongs to a tmpfs",
-        ),
-        (
-            instance.mounts.iter().any(|mount| mount.devices.is_some() && mount.kind != Kind::Devtmpfs),
-            "`devices` belong to a devtmpfs",
-        ),
-        (has_nested_data(&instance.mounts), "a data mount lies inside another one"),
-        (
             instance.limits.iter().any(|limit| limit.soft > limit.hard),
             "a `soft` limit is above its `hard` one",
         ),
@@ -221,7 +229,30 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
             "more files of `counts` than 1024",
         ),
     ];
-    faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, words)| words)
+    let mut faults = faults.into_iter().chain(faults_of_mounts(&instance.mounts));
+    faults.find(|(wrong, _)| *wrong).map(|(_, words)| words)
+}
+
+fn faults_of_mounts(mounts: &[Mount]) -> [(bool, &'static str); 5] {
+    [
+        (
+            mounts.iter().any(|mount| !is_plain(&mount.path) || mount.path == "/"),
+            "a mount `path` is not an absolute path below /",
+        ),
+        (
+            mounts.iter().any(|mount| mount.size_kib.is_some() != (mount.kind == Kind::Tmpfs)),
+            "`size_kib` belongs to each tmpfs and to nothing else",
+        ),
+        (
+            mounts.iter().any(|mount| mount.mode.is_some() && mount.kind != Kind::Tmpfs),
+            "`mode` belongs to a tmpfs",
+        ),
+        (
+            mounts.iter().any(|mount| mount.devices.is_some() && mount.kind != Kind::Devtmpfs),
+            "`devices` belong to a devtmpfs",
+        ),
+        (has_nested_data(mounts), "a data mount lies inside another one"),
+    ]
 }
 
 /// An absolute path that says where it leads: no `..`, no zero bytes.

@@ -20,6 +20,7 @@ mod memory;
 mod mounts;
 mod observe;
 mod place;
+mod ports;
 mod privileges;
 mod processes;
 mod ptrace;

@@ -16,7 +16,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::instance::{Instance, Limit};
-use crate::{privileges, ptrace, schedule, sys, view};
+use crate::{ports, privileges, ptrace, schedule, sys, view};
 
 pub struct Service {
     pub pid: i32,
@@ -48,6 +48,7 @@ pub enum Step {
     /// Not zero: that is a report without failure.
     Session = 1,
     View,
+    Ports,
     Limits,
     Schedule,
     BoundingSet,
@@ -61,9 +62,10 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 13] = [
+const STEPS: [(Step, &str); 14] = [
     (Step::Session, "start a session for the service"),
     (Step::View, "give the service mounts of its own (process 1 needs CAP_SYS_ADMIN)"),
+    (Step::Ports, "restrict the TCP ports of the service"),
     (Step::Limits, "set a limit of the service"), // said in other words, see `refused_limit`
     (Step::Schedule, "schedule the service as the plan says (process 1 needs CAP_SYS_NICE)"),
     (Step::BoundingSet, "drop a capability (process 1 needs CAP_SETPCAP)"),
@@ -210,6 +212,9 @@ fn give_up_privileges(instance: &Instance, report: &Report) -> Result<(), (Step,
     let at = |step: Step| move |error: Errno| (step, error);
     setsid().map_err(at(Step::Session))?;
     view::narrow(&instance.mounts).map_err(at(Step::View))?;
+    if let Some(network) = &instance.network {
+        ports::confine(network).map_err(at(Step::Ports))?;
+    }
     privileges::set_limits(&instance.limits).map_err(|(index, error)| {
         report.limit.store(index as i32, Ordering::Relaxed);
         (Step::Limits, error)

@@ -6,7 +6,7 @@ from typing import Any
 
 from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
-from onejob.model.plan import MatrixRow, Mount, Plan
+from onejob.model.plan import MatrixRow, Mount, Network, Plan
 from onejob.model.processor_list import parse_list
 
 INSTANCE = "/.onejob/instance.json"
@@ -65,6 +65,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "stop_timeout_ms": service.stop_timeout_ms,
         "no_new_privileges": service.no_new_privileges,
         "capabilities": [capability.number for capability in plan.capabilities],
+        "network": _network(plan.network),
         "audit": False,
     }
 
@@ -80,6 +81,11 @@ def _schedule(sizes: Mapping[str, str]) -> dict[str, Any]:
     if "affinity" in sizes:
         found["processors"] = sorted(parse_list(sizes["affinity"]))
     return found
+
+
+def _network(network: Network) -> dict[str, Any]:
+    ports = [{"use": port.use, "port": port.port} for port in network.ports]
+    return {"restricted": network.restricted, "ports": ports}
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

@@ -120,6 +120,15 @@ def _why_absent(plan: Plan, seen: FileUse | None, path: str) -> str:
     return f"it is a {seen.kind}, which a root does not carry"
 
 
+def _ports(plan: Plan, call: str) -> tuple[str, ...]:
+    """The TCP ports that `call` may name."""
+    use = {"bind": "listen", "connect": "connect"}.get(call, "")
+    if use not in plan.network.restricted:
+        return ()
+    ports = [f"TCP port {p.port}: {p.reason}" for p in plan.network.ports if p.use == use]
+    return (*ports, f"no other TCP port to {use}" if ports else f"no TCP port to {use}")
+
+
 def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
     said = f"{name} ({call_number(name)}, to {purpose_of(name)})"
     if plan is not None:
@@ -127,6 +136,8 @@ def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
         verdict = f"allowed: {decision.reason}" if decision else _why_refused(profile, name)
         said = f"{name} ({call_number(name)}) is {verdict}"
     out.print(said, markup=False, soft_wrap=True)
+    for line in _ports(plan, name) if plan is not None else ():
+        out.print(f"  - {line}", markup=False, soft_wrap=True)
     order = [run.name for run in profile.drills]
     uses = [use for use in profile.calls if use.call_name == name]
     uses.sort(key=lambda use: order.index(use.drill) if use.drill in order else len(order))

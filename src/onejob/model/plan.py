@@ -13,6 +13,7 @@ from onejob.model.profile import Role
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Identity = Annotated[int, Field(ge=0, lt=2**32)]
 Verdict = Literal["allow", "refuse"]
+PortUse = Literal["listen", "connect"]
 # What a plan takes: what was observed, with its needs; also what is known of it (named files, the C
 # library's error paths); also every call that code was found to reach. Each takes more.
 Trust = Literal["observed", "known", "union"]
@@ -159,6 +160,21 @@ class Capability(Noun):
     reason: str
 
 
+class TcpPort(Noun):
+    """A port that the service may `use`; 0 is for letting the kernel choose one."""
+
+    use: PortUse
+    port: Annotated[int, Field(ge=0, le=65535)]
+    reason: str
+
+
+class Network(Noun):
+    """Ports of TCP. A use that is `restricted` is allowed for those of `ports` alone."""
+
+    restricted: tuple[PortUse, ...] = ()
+    ports: tuple[TcpPort, ...] = ()
+
+
 class RootFormat(Noun):
     """How the read-only root is packed."""
 
@@ -219,6 +235,7 @@ class Plan(Noun):
     dimensions: tuple[Dimension, ...]
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]
+    network: Network = Network()
     warnings: tuple[str, ...] = ()
 
     def sizes(self, kind: str) -> dict[str, str]:

@@ -112,6 +112,10 @@ class Evidence:
         programs = ", ".join(sorted({row.program for row in rows}))
         return f"{how} started by {programs} in {joined(r.drill for r in rows)}" if rows else ""
 
+    def facts(self, name: str) -> list[Argument]:
+        """The argument facts of one call."""
+        return self._arguments.get(name, [])
+
     def values(self, names: Iterable[str], position: int) -> set[int]:
         """The values at `position` of successful calls of `names`."""
         return {

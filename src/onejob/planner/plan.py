@@ -35,6 +35,7 @@ from onejob.planner.memory_manager import (
     plan_manager,
 )
 from onejob.planner.policy import calls_at_start, calls_of_all, plan_calls, plan_settings
+from onejob.planner.ports import plan_network
 
 ROOT_FORMAT = RootFormat(
     filesystem="squashfs",
@@ -77,6 +78,7 @@ def make_plan(
     machine = _plan_machine(hardware, profile, arrays)
     service = _plan_service(workload, profile)
     calls = plan_calls(evidence, chosen, trust)
+    network, network_warnings = plan_network(evidence, workload.ports)
     extra = (*service_folders(workload, profile), *manager_files(manager))
     files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle, extra)
     return Plan(
@@ -103,7 +105,8 @@ def make_plan(
         capabilities=plan_capabilities(
             evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
         ),
-        warnings=(*write_warnings, *file_warnings),
+        network=network,
+        warnings=(*write_warnings, *file_warnings, *network_warnings),
     )
 
 

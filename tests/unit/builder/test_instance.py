@@ -5,7 +5,7 @@ from pathlib import Path
 
 from built_plans import make_plan
 from onejob.builder.instance import instance_text
-from onejob.model.plan import MatrixRow
+from onejob.model.plan import MatrixRow, Mount, Network, TcpPort
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/builder/instance.json"
 
@@ -21,6 +21,23 @@ def test_only_a_tmpfs_has_size_and_mode() -> None:
         ["kind", "mode", "path", "size_kib"],
         ["kind", "path"],
     ]
+
+
+def test_mounts_are_closed_where_the_plan_says_so() -> None:
+    dev = Mount(path="/dev", kind="devtmpfs", reason="x", read_only=True, devices=("/dev/null",))
+    (mount,) = json.loads(instance_text(make_plan(mounts=(dev,)), {}))["mounts"]
+    assert mount == {
+        "path": "/dev", "kind": "devtmpfs", "read_only": True, "devices": ["/dev/null"],
+    }  # fmt: skip
+
+
+def test_ports_are_handed_over() -> None:
+    port = TcpPort(use="connect", port=53, reason="x")
+    network = Network(restricted=("connect",), ports=(port,))
+    text = instance_text(make_plan(network=network), {})
+    assert json.loads(text)["network"] == {
+        "restricted": ["connect"], "ports": [{"use": "connect", "port": 53}],
+    }  # fmt: skip
 
 
 def test_text_beyond_ascii_survives() -> None:
