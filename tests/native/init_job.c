@@ -52,6 +52,10 @@ int main(int count, char **words) {
         usleep(200000); _exit(3);
     }
     if (!strcmp(verb, "deaf")) { signal(SIGQUIT, SIG_IGN); say("ready"); for (;;) pause(); }
+    if (!strcmp(verb, "lines")) for (int n = 0, most = atoi(words[2]); n < most; n++) {
+        printf("line %07d of the service\n", n); fflush(stdout);
+    }
+    if (!strcmp(verb, "reopen")) { int file = open("/proc/self/fd/2", O_WRONLY); write(file, "reopened\n", 9); }
     if (!strcmp(verb, "fill")) {
         int file = open("/var/log/job/big", O_CREAT | O_WRONLY, 0644); static char page[4096];
         while (write(file, page, sizeof page) > 0) {}

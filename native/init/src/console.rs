@@ -7,18 +7,19 @@ use core::sync::atomic::{AtomicI32, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{BorrowedFd, IntoRawFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
-use rustix::io::{Errno, dup2, fcntl_getfd, write};
+use rustix::io::{Errno, dup2, fcntl_dupfd_cloexec, fcntl_getfd, write};
 use rustix::net::{SendFlags, send};
 
-use crate::sys;
+use crate::{ring, sys};
 
 const LONGEST_LINE: usize = 2000;
 const PATIENCE_MS: i64 = 200;
 
 static CONSOLE: AtomicI32 = AtomicI32::new(2);
 
-fn console() -> BorrowedFd<'static> {
-    // SAFETY: descriptor 2 and the one that `reopen` leaks are never closed.
+/// Where words go.
+pub fn descriptor() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 2 and those that `reopen` and `stand_apart` leak are never closed.
     unsafe { BorrowedFd::borrow_raw(CONSOLE.load(Ordering::Relaxed)) }
 }
 
@@ -32,17 +33,19 @@ pub fn say(words: Arguments) {
         }
     }
     line.push(b'\n');
+    ring::append(&line);
     put(&line);
 }
 
-fn put(mut rest: &[u8]) {
+/// Write all of it, unless the console takes nothing for a while.
+pub fn put(mut rest: &[u8]) {
     let patience = Timespec { tv_sec: 0, tv_nsec: PATIENCE_MS * 1_000_000 };
     while !rest.is_empty() {
-        let mut wait = [PollFd::from_borrowed_fd(console(), PollFlags::OUT)];
+        let mut wait = [PollFd::from_borrowed_fd(descriptor(), PollFlags::OUT)];
         if !matches!(poll(&mut wait, Some(&patience)), Ok(1..)) {
             return;
         }
-        match write_now(rest) {
+        match write_some(rest) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => return,
@@ -51,9 +54,9 @@ fn put(mut rest: &[u8]) {
 }
 
 /// A socket can be told not to block; pipes and terminals were reopened, or have room for a line now.
-fn write_now(bytes: &[u8]) -> rustix::io::Result<usize> {
-    match send(console(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-        Err(Errno::NOTSOCK | Errno::NOSYS) => write(console(), bytes),
+pub fn write_some(bytes: &[u8]) -> rustix::io::Result<usize> {
+    match send(descriptor(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        Err(Errno::NOTSOCK | Errno::NOSYS) => write(descriptor(), bytes),
         outcome => outcome,
     }
 }
@@ -89,10 +92,18 @@ pub fn empty_standard_input() {
     }
 }
 
+/// Have the console under a number of its own, so that 1 and 2 can become something else.
+pub fn stand_apart() -> rustix::io::Result<()> {
+    if CONSOLE.load(Ordering::Relaxed) == 2 {
+        CONSOLE.store(fcntl_dupfd_cloexec(descriptor(), 3)?.into_raw_fd(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 /// Open the console a second time, non-blocking: the flag is per open file, and the service's own
 /// must stay blocking. A pipe or terminal only: reopening a regular file would start at its top.
 pub fn reopen() {
-    let kind = fstat(console()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let kind = fstat(descriptor()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     if !matches!(kind, Ok(FileType::Fifo | FileType::CharacterDevice)) {
         return;
     }
@@ -108,7 +119,7 @@ pub fn drain() {
     for _ in 0..50 {
         let mut unsent = [0];
         // SAFETY: TIOCOUTQ writes one int.
-        let asked = unsafe { sys::control_device(console(), TIOCOUTQ, &mut unsent) };
+        let asked = unsafe { sys::control_device(descriptor(), TIOCOUTQ, &mut unsent) };
         if asked.is_err() {
             return; // no terminal
         }

@@ -19,6 +19,7 @@ mod machine;
 mod memory;
 mod mounts;
 mod observe;
+mod output;
 mod place;
 mod ports;
 mod privileges;
@@ -26,6 +27,7 @@ mod processes;
 mod ptrace;
 mod records;
 mod resume;
+mod ring;
 mod rows;
 mod schedule;
 mod search;
@@ -85,12 +87,20 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
         machine::check_all(&instance.sizes)?;
     }
     let control = control::Control::open(&place.control)?;
+    let records = (!holders.is_empty()).then(records::Records::open).flatten();
+    let keeps_words = records.as_ref().is_some_and(|records| records.keep_words(&place));
+    let output = match keeps_words {
+        true => output::Output::take(&instance, place.machine)?,
+        false => output::Output::direct(),
+    };
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
+    ring::append(b"onejob: a system begins here\n"); // after the words of an earlier one
     let service = service::start(&instance, &policy, rows.is_some())?;
     let tracer = rows.map(|rows| tracer::Tracer::new(rows, service.pid, instance.audit));
-    let records = (!holders.is_empty()).then(records::Records::open).flatten();
+    output.let_go();
     let observer = observe::Observer::new(&instance, records);
-    let mut supervisor = supervisor::Supervisor::new(&instance, service, tracer, signals, control, observer);
+    let mut supervisor =
+        supervisor::Supervisor::new(&instance, service, tracer, signals, control, observer, output);
     let ending = supervisor.watch();
     shutdown::finish(&instance, &place.data, &holders, supervisor.control.as_mut(), ending)
 }

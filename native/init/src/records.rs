@@ -10,6 +10,8 @@ use crate::console::say;
 use crate::failure::{Failure, OrFail, Outcome, Reason};
 use crate::files::{open_directory, write_whole};
 use crate::mounts::DATA;
+use crate::place::{DataAt, Place};
+use crate::ring;
 
 /// Beside the folders of the service, of which none begins so.
 const FOLDER: &str = ".onejob";
@@ -31,6 +33,18 @@ impl Records {
                 None
             }
         }
+    }
+
+    /// Begin to keep words in the ring; false where they are forgotten in any case, or cannot be kept.
+    pub fn keep_words(&self, place: &Place) -> bool {
+        if matches!(place.data, DataAt::Memory { .. }) {
+            return false;
+        }
+        let opened = ring::open_in(self.folder.as_fd(), place.machine);
+        if let Err(error) = opened {
+            say(format_args!("no words are kept on the data partition: {}", Reason(error)));
+        }
+        opened.is_ok()
     }
 
     /// Put `content` in the place of the file `name`, at once and as a whole; what was there before

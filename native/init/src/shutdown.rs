@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::instance::Instance;
 use crate::mounts::DATA;
 use crate::place::DataAt;
-use crate::{processes, sys};
+use crate::{processes, ring, sys};
 
 /// How the main process of the service ended.
 #[derive(Clone, Copy)]
@@ -40,8 +40,6 @@ pub fn finish(
     control: Option<&mut Control>,
     ending: Ending,
 ) -> ! {
-    let_tcp_finish();
-    release_data(data, holders);
     let (fields, code) = match ending {
         Ending::Status(status) => {
             say(format_args!("{} exited with status {status}", instance.name));
@@ -52,6 +50,9 @@ pub fn finish(
             (format!(r#""signal":{signal}"#), 128 + signal)
         }
     };
+    let_tcp_finish();
+    ring::close();
+    release_data(data, holders);
     if let Some(control) = control {
         control.event("exited", &fields);
         control.flush(CONTROL_MS);
@@ -61,6 +62,7 @@ pub fn finish(
 
 /// End after a failure of process 1 itself, which is on the console already.
 pub fn give_up() -> ! {
+    ring::close();
     sync();
     end(1)
 }

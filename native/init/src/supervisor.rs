@@ -14,13 +14,14 @@ use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
 use crate::instance::Instance;
 use crate::observe::Observer;
+use crate::output::Output;
 use crate::search::Search;
 use crate::seccomp::{Denial, Denials};
 use crate::service::Service;
 use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
 use crate::tracer::Tracer;
-use crate::{processes, verbs};
+use crate::{processes, ring, verbs};
 
 const TERMINATE_MS: u64 = 2000;
 const KILL_MS: u64 = 1000;
@@ -58,6 +59,7 @@ pub struct Supervisor<'a> {
     pub control: Option<Control>,
     denials: Denials,
     observer: Observer<'a>,
+    output: Output,
     search: Option<Search>,
     phase: Phase,
     ending: Option<Ending>,
@@ -81,6 +83,7 @@ impl<'a> Supervisor<'a> {
         signals: OwnedFd,
         control: Option<Control>,
         observer: Observer<'a>,
+        output: Output,
     ) -> Self {
         let denials = Denials::default();
         Supervisor {
@@ -91,6 +94,7 @@ impl<'a> Supervisor<'a> {
             control,
             denials,
             observer,
+            output,
             search: None,
             phase: Phase::Running,
             ending: None,
@@ -114,6 +118,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn finish(&mut self, ending: Ending) -> Ending {
+        self.output.finish();
         self.observer.finish(&self.denials);
         ending
     }
@@ -186,7 +191,7 @@ impl<'a> Supervisor<'a> {
 
     /// One round: wait for whatever comes first, then deal with all that came.
     fn wait_and_serve(&mut self) {
-        let [signals, listener, becoming, control] = self.poll_all();
+        let [signals, listener, becoming, control, output, kernel] = self.poll_all();
         if signals.contains(PollFlags::IN) {
             self.take_pending_signals();
         }
@@ -196,6 +201,13 @@ impl<'a> Supervisor<'a> {
         if !becoming.is_empty() {
             self.report_start();
         }
+        if !output.is_empty() {
+            self.output.pass_on();
+        }
+        if !kernel.is_empty() {
+            self.output.keep_kernel_words();
+        }
+        ring::flush_if_due();
         if let Some(port) = self.control.as_mut().filter(|_| !control.is_empty()) {
             port.exchange(control);
         }
@@ -204,13 +216,15 @@ impl<'a> Supervisor<'a> {
         self.observer.look_if_due(&self.denials, standings(tracer));
     }
 
-    fn poll_all(&self) -> [PollFlags; 4] {
+    fn poll_all(&self) -> [PollFlags; 6] {
         let always = |descriptor| (descriptor, PollFlags::IN);
         let sources = [
             Some(always(self.signals.as_fd())),
             self.service.listener.as_ref().map(|listener| always(listener.as_fd())),
             self.service.becoming.as_ref().map(|becoming| always(becoming.as_fd())),
             self.control.as_ref().and_then(Control::interest),
+            self.output.interest(),
+            self.output.kernel(),
         ];
         // An absent source polls the signals for nothing.
         let mut polled = sources.map(|source| {
@@ -218,7 +232,7 @@ impl<'a> Supervisor<'a> {
             PollFd::from_borrowed_fd(descriptor, flags)
         });
         if poll(&mut polled, self.timeout().as_ref()).is_err() {
-            return [PollFlags::empty(); 4];
+            return [PollFlags::empty(); 6];
         }
         polled.map(|entry| entry.revents())
     }
@@ -233,7 +247,8 @@ impl<'a> Supervisor<'a> {
         let searching = (self.search.is_some() || self.more_changes).then_some(0);
         let control = self.control.as_ref().and_then(Control::deadline_ms);
         let looking = Some(self.observer.due_ms);
-        let next = phase.into_iter().chain(searching).chain(control).chain(looking).min()?;
+        let next =
+            phase.into_iter().chain(searching).chain(control).chain(looking).chain(ring::due_ms()).min()?;
         let left = next.saturating_sub(now_ms());
         Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
     }

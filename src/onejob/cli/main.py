@@ -17,7 +17,7 @@ from onejob.model.errors import OnejobError
 
 VERBS = (
     "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "status",
-    "drift", "explain", "matrix", "files", "dimensions", "bench",
+    "logs", "drift", "explain", "matrix", "files", "dimensions", "bench",
 )  # fmt: skip
 
 

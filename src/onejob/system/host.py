@@ -79,6 +79,7 @@ def host_instance(
         addresses = {port: f"127.0.0.1:{port}" for port in image.plan.service.ports}
         instance = HostInstance(image.plan.name, container, control, console, addresses, network)
         instance.since = container.since
+        instance.data = data or folder / "data"
         instance.await_started()
         container.note_loop_device()
         yield instance

@@ -60,6 +60,7 @@ class Instance:
         self._runner = runner
         self._addresses = addresses
         self._network = network
+        self.data: Path | None = None  # a folder or a disk image, where the service has data
         self._main = 0
         self._ended_at = 0.0
 

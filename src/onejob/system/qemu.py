@@ -86,7 +86,7 @@ def qemu_instance(
         addresses = {f.port: f"{_reachable(f.host)}:{f.host_port}" for f in reversed(forwards)}
         instance = QemuInstance(image.plan.name, guest, control, console, addresses, None)
         instance.since, instance.memory_mib = guest.since, memory
-        instance.accelerator = accelerator
+        instance.accelerator, instance.data = accelerator, disk
         instance.await_started()
         yield instance
 

@@ -23,7 +23,7 @@ _MOST_OF_A_NAME = 1000
 
 
 class Registered(Noun):
-    """A running instance. `since` in seconds since 1970; `data` is empty where it is temporary."""
+    """A running instance. `since` in seconds since 1970; `data`: where it is; empty without."""
 
     name: Annotated[str, Field(pattern=r"^[^/\x00]{1,80}$")]
     image: str

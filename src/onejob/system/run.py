@@ -14,6 +14,7 @@ from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image
 from onejob.system.asked import answering
+from onejob.system.bundle import has_data
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
 from onejob.system.metrics import Place, metrics_served
@@ -59,7 +60,7 @@ def run(
         if told:
             progress.step(told)
         with (
-            _found(image, where, tuple(ports.values()), data, instance),
+            _found(image, where, tuple(ports.values()), instance),
             metrics_served(metrics, instance.observations, image.plan)
             if metrics
             else nullcontext(),
@@ -69,12 +70,13 @@ def run(
 
 @contextmanager
 def _found(
-    image: Image, where: Where, ports: tuple[str, ...], data: Path | None, instance: Instance
+    image: Image, where: Where, ports: tuple[str, ...], instance: Instance
 ) -> Iterator[None]:
     """Have `instance` found by `onejob status`, and answer for it."""
     entry = Registered(
         name=image.plan.name, image=str(image.folder.absolute()), where=where, pid=os.getpid(),
-        since=int(time.time()), ports=ports, data=str(data.absolute()) if data else "",
+        since=int(time.time()), ports=ports,
+        data=str(instance.data.absolute()) if instance.data and has_data(image.plan) else "",
     )  # fmt: skip
     with registered(entry) as known, answering(known.socket, instance.ask):
         yield
