@@ -10,7 +10,7 @@ from typing import TypeVar
 from onejob.model.errors import LacksError
 
 CLONE_NEWNS = 0x00020000
-CLONE_NEWNET = 0x40000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
@@ -21,10 +21,11 @@ _SIGACTION_BYTES, _SIGSET_BYTES, _SIGNALS = 32, 8, 64  # the kernel's own, x86_6
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 Value = TypeVar("Value")
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
+def check(result: int, what: str) -> None:
+    """OSError for `what` where a call of the C library did not return 0."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -39,14 +40,14 @@ def need_root(what: str, otherwise: str = "") -> None:
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    _check(_libc.unshare(flags), "unshare")
+    check(libc.unshare(flags), "unshare")
 
 
 def setns(path: Path, kind: int) -> None:
     """setns(2) to the namespace that `path` names."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.setns(fd, kind), f"setns {path}")
+        check(libc.setns(fd, kind), f"setns {path}")
     finally:
         os.close(fd)
 
@@ -54,17 +55,17 @@ def setns(path: Path, kind: int) -> None:
 def mount(source: str, target: Path, kind: str, flags: int = 0, data: str = "") -> None:
     """mount(2)."""
     words = (source.encode(), os.fsencode(target), kind.encode(), flags, data.encode())
-    _check(_libc.mount(*words), f"mount {target}")
+    check(libc.mount(*words), f"mount {target}")
 
 
 def unmount(target: Path, flags: int = 0) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
+    check(libc.umount2(os.fsencode(target), flags), f"umount {target}")
 
 
 def pivot_root(new: Path, old: Path) -> None:
     """pivot_root(2)."""
-    _check(_libc.syscall(_SYS_PIVOT_ROOT, os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
+    check(libc.syscall(_SYS_PIVOT_ROOT, os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
 
 
 def reset_signals() -> None:
@@ -74,7 +75,7 @@ def reset_signals() -> None:
     """
     default = ctypes.create_string_buffer(_SIGACTION_BYTES)  # SIG_DFL, no flags, nothing blocked
     for number in range(1, _SIGNALS + 1):
-        _libc.syscall(_SYS_RT_SIGACTION, number, default, None, _SIGSET_BYTES)
+        libc.syscall(_SYS_RT_SIGACTION, number, default, None, _SIGSET_BYTES)
 
 
 class _OpenHow(ctypes.Structure):
@@ -94,7 +95,7 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     """
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     size = ctypes.sizeof(how)
-    fd: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), size)
+    fd: int = libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), size)
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)

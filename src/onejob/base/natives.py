@@ -26,5 +26,10 @@ def data_path(name: str) -> Path:
 
 
 def cache_path() -> Path:
-    """Where built kernels and the like are kept: $ONEJOB_CACHE, else /var/cache/onejob."""
-    return Path(os.environ.get("ONEJOB_CACHE", "/var/cache/onejob"))
+    """Where built kernels and the like are kept: $ONEJOB_CACHE, else /var/cache/onejob.
+
+    Whoever is not root has one of his own (XDG base directory specification).
+    """
+    if os.geteuid() == 0 or "ONEJOB_CACHE" in os.environ:
+        return Path(os.environ.get("ONEJOB_CACHE", "/var/cache/onejob"))
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onejob"

@@ -21,7 +21,7 @@ from onejob.model.workload import load_workload, workload_text
 from onejob.profiler.attach import attach_profile
 from onejob.profiler.enough import DEFAULT_MAX_ROUNDS, Patience
 from onejob.profiler.imports.importing import import_profile
-from onejob.profiler.profile import need_rights, take_profile
+from onejob.profiler.profile import take_profile
 from onejob.profiler.running import Running, by_cgroup, by_container, by_pid, by_unit
 from onejob.report.overview import notes
 
@@ -123,7 +123,6 @@ def _take(
     path: Path, output: Path | None, patience: Patience, wanted: _Wanted, shown: Progress
 ) -> Profile:
     loaded = load_workload(path)
-    need_rights()  # before anything is said of how to watch
     backend, note = choose_backend(wanted)
     if note:
         err.print(f"onejob: {note}", markup=False, soft_wrap=True)

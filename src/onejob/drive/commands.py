@@ -46,14 +46,14 @@ def run_outside(
 
 
 def _prefix(network: Path | None) -> list[str]:
-    """Into the namespace first, which needs root, and then down to nobody."""
+    """Into the namespace first, which needs rights, and then without them; root becomes nobody."""
     prefix = []
     if network is not None:
         prefix = [find_tool("nsenter", "util-linux"), f"--net={network}", "--"]
+    less = ["--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"]
     if os.geteuid() == 0:
-        ids = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
-        prefix += [find_tool("setpriv", "util-linux"), *ids, "--"]
-    return prefix
+        less += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    return [*prefix, find_tool("setpriv", "util-linux"), *less, "--"]
 
 
 def _find(name: str, packages: Sequence[str]) -> str:

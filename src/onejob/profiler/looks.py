@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from onejob.drive.target import Process
 from onejob.model.linux_names import POLICIES
@@ -25,6 +26,22 @@ _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ (\d+) *(.*)")
 # Memory of no file, though the kernel keeps it as one: shared mmap, memfd_create, shmget.
 _NO_FILE = ("/dev/zero (deleted)", "/memfd:", "/SYSV")
 _HUGE = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb")
+
+
+class Looked(NamedTuple):
+    """What looks have seen; it can be handed to another process."""
+
+    peaks: tuple[ProgramPeak, ...]
+    scheduling: tuple[Scheduling, ...]
+    most: Most
+
+    def added_to(self, profile: Profile) -> Profile:
+        """`profile` with what was seen here."""
+        peaks = tuple(_merged([*profile.program_peaks, *self.peaks]))
+        counts = {peak.program: peak.processes for peak in profile.program_peaks}
+        found = {"program_peaks": peaks, "scheduling": self.scheduling}
+        resident = self.most.with_unseen(counts)
+        return profile.model_copy(update={**found, "resident_kib": resident})
 
 
 class Looks:
@@ -60,14 +77,10 @@ class Looks:
         """The most that they held together when they were looked at."""
         return self._most.kib
 
-    def added_to(self, profile: Profile) -> Profile:
-        """`profile` with what was seen here."""
-        peaks = _merged([*profile.program_peaks, *self._peaks])
+    def looked(self) -> "Looked":
+        """What was seen until now."""
         rows = sorted(self._scheduling, key=lambda row: tuple(vars(row).values()))
-        found = {"program_peaks": tuple(peaks), "scheduling": tuple(rows)}
-        counts = {peak.program: peak.processes for peak in profile.program_peaks}
-        resident = self._most.with_unseen(counts)
-        return profile.model_copy(update={**found, "resident_kib": resident})
+        return Looked(tuple(self._peaks), tuple(rows), self._most)
 
     def _scheduling_of(self, process: Process) -> Iterable[Scheduling]:
         """How the threads of `process` are scheduled (sched(7))."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from onejob.base.accounts import identity_of
+from onejob.base.accounts import ROOT, Identity, identity_of
 from onejob.base.natives import native_path
 from onejob.base.process import end_group
 from onejob.base.progress import Progress
@@ -27,7 +27,7 @@ from onejob.model.workload import Drill, Workload
 from onejob.profiler.allocation_files import gathering, make_folder
 from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.enough import ONCE, Patience, Rounds
-from onejob.profiler.looks import Looks
+from onejob.profiler.looks import Looked
 from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
@@ -45,7 +45,7 @@ class Watched(NamedTuple):
     """
 
     recording: Recording
-    looks: Looks
+    looked: Looked
     shortfall: str
 
 
@@ -96,7 +96,7 @@ def watch_calls(
             with repeated(service.note_memory):
                 _drive(service, probe.pid, sandbox, workload, progress, rounds)
             recording = read_recording(probe.finish())
-    return Watched(recording, service.looks, rounds.shortfall())
+    return Watched(recording, service.looks.looked(), rounds.shortfall())
 
 
 def _start_probe(
@@ -109,7 +109,7 @@ def _start_probe(
             output=output,
             prefix=[*sandbox_words(workload, folder), "--"],
             environment=service_environment(workload),
-            identity=identity_of(workload.user),
+            identity=_other_identity(workload),
             backend=backend,
         )
     except OnejobError as error:
@@ -127,7 +127,8 @@ def watch_memory(
     words = sandbox_words(workload, folder)
     words += ["--set", f"LD_PRELOAD={native_path('libonejob_recorder.so')}"]
     words += ["--set", f"ONEJOB_RECORDER_DIR={recordings}"]
-    words += ["--user", identity_of(workload.user).text()] if workload.user != "root" else []
+    other = _other_identity(workload)
+    words += ["--user", other.text()] if other != ROOT else []
     log = folder / "output"
     with (
         gathering(recordings) as gatherer,
@@ -182,6 +183,11 @@ def network_of(pid: int) -> Iterator[Path]:
         yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
     finally:
         os.close(descriptor)
+
+
+def _other_identity(workload: Workload) -> Identity:
+    """Whom root must become to run the service; ROOT where nothing is to change."""
+    return identity_of(workload.user) if os.geteuid() == 0 else ROOT
 
 
 def sandbox_words(workload: Workload, folder: Path) -> list[str]:

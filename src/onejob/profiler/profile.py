@@ -4,22 +4,26 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from onejob.base.accounts import identity_of
+from onejob.base.apart import done_apart
 from onejob.base.files import write_atomically
-from onejob.base.linux import need_root
 from onejob.base.progress import Progress
+from onejob.base.user_namespace import enter_user_namespace
 from onejob.drive.probe import Backend, ObserverLostError
 from onejob.model.errors import InputError, LacksError, OnejobError, ServiceError
 from onejob.model.profile import Profile
 from onejob.model.workload import Workload
+from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.assemble import assemble
 from onejob.profiler.enough import ONCE, Patience
 from onejob.profiler.guard import guarded
-from onejob.profiler.observe import DEFAULT_PATH, watch_calls, watch_memory
+from onejob.profiler.observe import DEFAULT_PATH, Watched, watch_calls, watch_memory
 from onejob.profiler.packages import need_packages
 from onejob.profiler.recording import read_recording
 from onejob.profiler.sandbox import MountPoint, read_mounts
@@ -27,15 +31,12 @@ from onejob.profiler.subject import Subject
 
 _RUN = "/run"
 
-_WITHOUT_ROOT = (
-    "without it, onejob-probe record --backend ptrace --output FILE -- COMMAND watches a service of"
-    " yours, and onejob profile --from FILE makes a profile of that"
-)
 
+class _Runs(NamedTuple):
+    """What the two watched runs brought."""
 
-def need_rights() -> None:
-    """LacksError where the profiler may not do what it has to."""
-    need_root("profiling", _WITHOUT_ROOT)
+    calls: Watched
+    allocations: tuple[ProgramAllocations, ...]
 
 
 def take_profile(
@@ -51,10 +52,11 @@ def take_profile(
     `patience` says whether the drills are run again, and how often; `rescue` is where a recording
     is kept whose observer was killed; `backend` is what the observer watches with.
 
-    Raises LacksError (not root, no eBPF, packages missing), InputError (no such command) or
-    ServiceError (the service or a drill failed). Leaves nothing behind in any case.
+    Whoever is not root has the service run as he is, in a user namespace.
+
+    Raises LacksError (no eBPF, no user namespace, packages missing), InputError (no such command)
+    or ServiceError (the service or a drill failed). Leaves nothing behind in any case.
     """
-    need_rights()
     need_packages(workload.packages, workload.name)
     if workload.network == "host":
         need_free_ports(workload.ports)
@@ -70,16 +72,49 @@ def take_profile(
         if not os.path.lexists(path):
             raise InputError(f"include {path!r} of the workload is not there")
     command = [program, *workload.command[1:]]
+
+    def watch(progress: Progress) -> _Runs:
+        return _watch(workload, command, progress, patience, rescue, backend)
+
+    runs = watch(progress) if os.geteuid() == 0 else _watch_unprivileged(workload, watch, progress)
+    progress.stage(f"{workload.name}: describing what it used")
+    subject = Subject.of_workload(workload, text, program)
+    subject = replace(subject, partial=runs.calls.shortfall)
+    profile = assemble(subject, runs.calls.recording, runs.allocations)
+    return runs.calls.looked.added_to(profile)
+
+
+def _watch(
+    workload: Workload,
+    command: list[str],
+    progress: Progress,
+    patience: Patience,
+    rescue: Path | None,
+    backend: Backend,
+) -> _Runs:
     with run_folder() as folder, rescued(folder / "keep" / "recording.json", rescue):
         progress.stage(f"{workload.name}: watching calls and files")
         watched = watch_calls(workload, command, folder, progress, patience, backend)
     with recordings_folder() as folder:
         progress.stage(f"{workload.name}: watching memory")
-        allocations = watch_memory(workload, command, folder, progress)
-    progress.stage(f"{workload.name}: describing what it used")
-    subject = replace(Subject.of_workload(workload, text, program), partial=watched.shortfall)
-    profile = assemble(subject, watched.recording, allocations)
-    return watched.looks.added_to(profile)
+        return _Runs(watched, watch_memory(workload, command, folder, progress))
+
+
+def _watch_unprivileged(
+    workload: Workload, watch: Callable[[Progress], _Runs], progress: Progress
+) -> _Runs:
+    """`watch`, in a user namespace; who owns what is only seen outside of it."""
+    me = identity_of(workload.user)
+    if workload.user != "root" and me.uid != os.geteuid():
+        raise LacksError(
+            f"running {workload.name} as {workload.user} needs root",
+            "run it with sudo, as root, or as that user",
+        )
+    progress.note(
+        "not root: the service runs as you are, with no other user's rights, and can change only"
+        " what is yours (and that in a throw-away view)"
+    )
+    return done_apart(enter_user_namespace, watch, progress)
 
 
 def need_free_ports(ports: Iterable[int]) -> None:
@@ -136,13 +171,19 @@ def recordings_folder() -> AbstractContextManager[Path]:
 def place_in_memory(mounts: Iterable[MountPoint]) -> str:
     """/run where it is in memory, else /dev/shm if that is; /run where neither is."""
     kinds = {mount.path: mount.kind for mount in mounts}  # the last one hides those before
-    return next((place for place in (_RUN, "/dev/shm") if kinds.get(place) == "tmpfs"), _RUN)
+    places = [place for place in (_RUN, "/dev/shm") if os.access(place, os.W_OK)]
+    return next((place for place in places if kinds.get(place) == "tmpfs"), run_place())
+
+
+def run_place() -> str:
+    """Where folders of runs are made: /run, or where whoever is not root may."""
+    return _RUN if os.access(_RUN, os.W_OK) else tempfile.gettempdir()
 
 
 @contextmanager
-def run_folder(place: str = _RUN) -> Iterator[Path]:
+def run_folder(place: str = "") -> Iterator[Path]:
     """A folder for one watched run."""
-    path = Path(tempfile.mkdtemp(prefix="onejob-", dir=place))
+    path = Path(tempfile.mkdtemp(prefix="onejob-", dir=place or run_place()))
     try:
         path.chmod(0o711)  # the service's own users reach what is meant for them
         (path / "keep").mkdir()

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from onejob.drive.target import Process
@@ -41,9 +40,9 @@ def repeated(look: Callable[[], None]) -> Iterator[None]:
 class Held(NamedTuple):
     """What processes hold at one moment, in KiB: in all, and by program how many have how much."""
 
-    total: int = 0
-    counts: Mapping[str, int] = MappingProxyType({})
-    own: Mapping[str, int] = MappingProxyType({})
+    total: int
+    counts: Mapping[str, int]
+    own: Mapping[str, int]
 
 
 class Most:
@@ -51,7 +50,7 @@ class Most:
 
     def __init__(self) -> None:
         self.kib = 0
-        self._at = Held()
+        self._at = Held(0, {}, {})
         self._of_one: dict[str, int] = {}
 
     def note(self, held: Held) -> None:

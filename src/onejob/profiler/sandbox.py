@@ -9,6 +9,7 @@ the state that an image has to start from.
 import argparse
 import fcntl
 import os
+import pwd
 import re
 import socket
 import struct
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from onejob.base import linux
 from onejob.base.accounts import group_of, identity_of
+from onejob.base.user_namespace import drop_capabilities
 from onejob.model.workload import Folder
 
 # File systems that are the kernel's own view, shared rather than overlaid.
@@ -28,6 +30,7 @@ _PSEUDO = {
     "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore",
     "securityfs", "sysfs", "tracefs",
 }  # fmt: skip
+_OLD = "old"  # in the run's folder: where the old root is until it is unmounted
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
@@ -65,8 +68,11 @@ def read_mounts(text: str) -> list[MountPoint]:
     return rows
 
 
-def enter(folder: Path, private_network: bool) -> None:
-    """Move this process into the throw-away view."""
+def enter(folder: Path, private_network: bool, directory: str) -> None:
+    """Move this process into the throw-away view.
+
+    Whoever is not root can change only what is his, and the service's `directory`.
+    """
     mounts = read_mounts(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     linux.unshare(linux.CLONE_NEWNS | (linux.CLONE_NEWNET if private_network else 0))
     linux.mount("none", Path("/"), "", linux.MS_REC | linux.MS_PRIVATE)
@@ -74,13 +80,20 @@ def enter(folder: Path, private_network: bool) -> None:
         _bring_loopback_up()
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
+    (folder / _OLD).mkdir(exist_ok=True)
     linux.mount("onejob", scratch, "tmpfs")
     new_root = scratch / "root"
     new_root.mkdir()
-    _overlay("/", new_root, scratch, 0)
-    for number, mount in enumerate(mounts, 1):
-        if mount.path != "/" and not Path(mount.path).is_relative_to(folder):
-            _repeat(mount, new_root, scratch, number)
+    if os.geteuid() == 0:
+        _overlay("/", new_root, scratch, 0)
+        for number, mount in enumerate(mounts, 1):
+            if mount.path != "/" and not Path(mount.path).is_relative_to(folder):
+                _repeat(mount, new_root, scratch, number)
+    else:
+        _protect_all(mounts, new_root)
+        for number, own in enumerate(_own_folders([directory, str(folder.parent)]), 1):
+            with suppress(OSError):  # such as one with mounts below it: it stays read-only
+                _overlay(own, new_root / own.lstrip("/"), scratch, number)
     _bind(str(folder / "keep"), new_root / folder.relative_to("/") / "keep")
     _become_root(new_root, folder)
 
@@ -95,9 +108,13 @@ def _overlay(lower: str, target: Path, scratch: Path, number: int) -> None:
     upper.mkdir()
     work.mkdir()
     status = os.stat(lower)
-    os.chown(upper, status.st_uid, status.st_gid)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    if os.geteuid() == 0:
+        os.chown(upper, status.st_uid, status.st_gid)
+    else:
+        options += ",userxattr"  # in a user namespace it may have no other
     upper.chmod(status.st_mode & 0o7777)
-    linux.mount("onejob", target, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    linux.mount("onejob", target, "overlay", 0, options)
 
 
 def _bind(source: str, target: Path) -> None:
@@ -118,14 +135,56 @@ def _repeat(mount: MountPoint, new_root: Path, scratch: Path, number: int) -> No
             _overlay(mount.path, target, scratch, number)
             return
     _bind(mount.path, target)
+    _make_read_only(target)
+
+
+def _make_read_only(target: Path) -> None:
     flags = os.statvfs(target).f_flag & (linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     flags |= linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY
     linux.mount("none", target, "", flags)
 
 
+def _protect_all(mounts: Iterable[MountPoint], new_root: Path) -> None:
+    """Give the new root all that is mounted, read-only.
+
+    In a user namespace mounts can only be taken along together, so that none uncovers what it hides
+    (mount_namespaces(7)); no overlay can have them below it.
+    """
+    linux.mount("/", new_root, "", linux.MS_BIND | linux.MS_REC)
+    for mount in mounts:
+        target = new_root / mount.path.lstrip("/")
+        if mount.kind not in _PSEUDO and os.path.ismount(target):
+            _make_read_only(target)
+
+
+def _own_folders(also: Iterable[str]) -> list[str]:
+    """Where the service of whoever is not root may write: what is his, and what is everybody's."""
+    wanted = ["/tmp", "/var/tmp", "/dev/shm", f"/run/user/{os.getuid()}", *also]
+    with suppress(KeyError):  # a user without an account
+        wanted.append(pwd.getpwuid(os.getuid()).pw_dir)
+    paths = sorted({os.path.realpath(path) for path in wanted})  # what holds another comes first
+    found: list[str] = []
+    for path in paths:
+        covered = any(_is_covered(Path(path), Path(other)) for other in found)
+        if os.path.isdir(path) and os.access(path, os.W_OK) and not covered:
+            found.append(path)
+    return found
+
+
+def _is_covered(path: Path, by: Path) -> bool:
+    """Whether an overlay over `by` lets files of `path` change.
+
+    It copies the folders on the way, which works for one's own only: the others' owners are unknown
+    in the user namespace.
+    """
+    if not path.is_relative_to(by):
+        return False
+    between = [path, *path.parents][: len(path.parts) - len(by.parts)]
+    return all(folder.stat().st_uid == os.getuid() for folder in between)
+
+
 def _become_root(new_root: Path, folder: Path) -> None:
-    old = folder / "old"
-    (new_root / old.relative_to("/")).mkdir(exist_ok=True)
+    old = folder / _OLD
     linux.pivot_root(new_root, new_root / old.relative_to("/"))
     os.chdir("/")
     linux.unmount(old, linux.MNT_DETACH)
@@ -158,6 +217,8 @@ def _given_environment() -> dict[bytes, bytes]:
 
 def _become(command: list[str], variables: dict[bytes, bytes]) -> None:
     """Execute `command` as if Python had never been there."""
+    if os.geteuid() != 0:
+        drop_capabilities()
     linux.reset_signals()  # Python ignores some, and so may whoever started us
     os.execvpe(command[0], command, variables)
 
@@ -179,7 +240,7 @@ def main() -> None:
     try:
         variables = _given_environment()  # another user may not read it any more
         variables |= dict(os.fsencode(setting).split(b"=", 1) for setting in options.set)
-        enter(options.folder, options.private_network)
+        enter(options.folder, options.private_network, options.directory)
         for words in options.make:
             _make_folder(words)
         if options.user:
