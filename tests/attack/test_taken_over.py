@@ -30,8 +30,6 @@ NOT_YET = {
     "map memory that can be written and executed": "argument checks",
     "make written memory executable": "argument checks",
     "a user namespace by clone": "argument checks",
-    "free a block twice": "the memory manager in images",
-    "free a foreign pointer": "the memory manager in images",
     "connect out by multipath TCP": "argument checks",
 }
 
