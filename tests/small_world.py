@@ -61,6 +61,11 @@ COMPONENT_TEXTS = {
         [[call]]
         name = "restart_syscall"
         why = "the kernel makes it"
+        [[check]]
+        call = "setuid"
+        arguments = [0]
+        masks = [0xffffffff]
+        why = "it becomes no other user"
         [[boot_argument]]
         value = "panic=-1"
         why = "reboot at once"

@@ -6,7 +6,7 @@ from typing import Any
 
 from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
-from onejob.model.plan import MatrixRow, Mount, Network, Plan
+from onejob.model.plan import CheckedCall, MatrixRow, Mount, Network, Plan
 from onejob.model.processor_list import parse_list
 
 INSTANCE = "/.onejob/instance.json"
@@ -14,7 +14,13 @@ POLICY = "/.onejob/policy.bpf"
 DATA = "/.onejob/data"
 ROWS = "/.onejob/rows.bpf"
 
-Cell = tuple[str, ...]
+# The calls of a row in one phase, and those of them whose arguments are checked.
+Cell = tuple[tuple[str, ...], tuple[CheckedCall, ...]]
+
+
+def cells_of(row: MatrixRow) -> tuple[Cell, Cell]:
+    """Boot and serve; the second is empty where no process was seen to settle."""
+    return (row.boot, row.boot_arguments), (row.serve, row.serve_arguments)
 
 
 def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
@@ -33,8 +39,9 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
 
 def _row(row: MatrixRow, places: Mapping[Cell, tuple[int, int]]) -> dict[str, Any]:
     """Without `serve` where no process was seen to settle."""
-    serve = {"serve": places[row.serve]} if row.serve else {}
-    return {"program": row.program, "role": row.role, "boot": places[row.boot], **serve}
+    boot, serve = cells_of(row)
+    more = {"serve": places[serve]} if row.serve else {}
+    return {"program": row.program, "role": row.role, "boot": places[boot], **more}
 
 
 def _instance(plan: Plan) -> dict[str, Any]:

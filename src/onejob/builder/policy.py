@@ -3,18 +3,22 @@
 The policy is for all: allowed calls pass; every other one is handed to process 1 (user
 notification), which counts it, names it and refuses it. A row of the matrix is put on top of it in
 each process, and hands what it does not allow to process 1 as its tracer (one listener is all that
-the kernel allows a process). A call of another architecture, or of x32, kills the process: no
-program of the image makes one.
+the kernel allows a process). A checked call passes with the plan's arguments and is refused with
+others; an answered call fails as if the kernel lacked it. A call of another architecture, or of
+x32, kills the process: no program of the image makes one.
 """
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pyseccomp
 
-from onejob.builder.instance import Cell
+from onejob.builder.instance import Cell, cells_of
 from onejob.model.errors import BuildError, LacksError
-from onejob.model.plan import CallDecision, Plan
+from onejob.model.plan import AnsweredCall, ArgumentValues, CallDecision, Plan
 from onejob.model.syscalls import call_number
 
 INSTRUCTION_BYTES = 8
@@ -26,22 +30,56 @@ FIRST_X32_CALL = 0x40000000
 # not have what the kernel that runs must have.
 _API_LEVEL = 6
 _BINARY_TREE = 2
+_AGAIN = "plan again: onejob build PROFILE does so"
+
+
+class Compare(NamedTuple):
+    """An argument, by number, that has to be `value` under `mask`."""
+
+    argument: int
+    mask: int
+    value: int
+
+
+# Any one of them has to hold, and of it each comparison.
+Alternatives = tuple[tuple[Compare, ...], ...]
 
 
 def build_policy(plan: Plan) -> bytes:
     """The filter of `plan`. BuildError for a call that is not what the plan calls it."""
-    for call in plan.calls:
+    for call in plan.calls + plan.answered_calls:
         check_call(call)
-    return compile_filter(call.number for call in plan.calls)
+    values = {
+        check.call: check.values for check in plan.argument_checks if check.values is not None
+    }
+    answers = {call.number: getattr(errno, call.errno) for call in plan.answered_calls}
+    numbers = {call.name: call.number for call in plan.calls}
+    return compile_filter(numbers.values(), checks=_alternatives(plan, values), answers=answers)
 
 
-def check_call(call: CallDecision) -> None:
+def _alternatives(
+    plan: Plan, values: Mapping[str, tuple[ArgumentValues, ...]]
+) -> dict[int, Alternatives]:
+    """What `values` of checked calls mean, by number. BuildError for a call without a check."""
+    numbers = {call.name: call.number for call in plan.calls}
+    checks = {check.call: check for check in plan.argument_checks}
+    if strange := sorted(values.keys() - (checks.keys() & numbers.keys())):
+        raise BuildError(
+            f"plan: it does not say which arguments of {strange[0]} are checked", _AGAIN
+        )
+    return {
+        numbers[call]: tuple(
+            tuple(map(Compare, checks[call].arguments, checks[call].masks, each))
+            for each in allowed
+        )
+        for call, allowed in values.items()
+    }
+
+
+def check_call(call: CallDecision | AnsweredCall) -> None:
     """BuildError unless name and number belong together."""
     if not 0 <= call.number < FIRST_X32_CALL or call_number(call.name) != call.number:
-        raise BuildError(
-            f"plan: {call.name} is not system call {call.number} of x86_64",
-            "plan again: onejob build PROFILE does so",
-        )
+        raise BuildError(f"plan: {call.name} is not system call {call.number} of x86_64", _AGAIN)
 
 
 def enforces_rows(plan: Plan) -> bool:
@@ -61,23 +99,30 @@ def build_rows(plan: Plan) -> tuple[bytes, dict[Cell, tuple[int, int]]]:
     """
     rows, places = b"", dict[Cell, tuple[int, int]]()
     numbers = {call.name: call.number for call in plan.calls}
-    for cell in [cell for row in plan.matrix for cell in (row.boot, row.serve) if cell]:
-        if strange := sorted(set(cell) - numbers.keys()):
+    for cell in [cell for row in plan.matrix for cell in cells_of(row) if cell[0]]:
+        names, checked = cell
+        if strange := sorted({*names, *(check.call for check in checked)} - numbers.keys()):
             raise BuildError(
-                f"plan: its matrix has {strange[0]}, which is none of its calls",
-                "plan again: onejob build PROFILE does so",
+                f"plan: its matrix has {strange[0]}, which is none of its calls", _AGAIN
             )
+        checks = _alternatives(plan, {check.call: check.values for check in checked})
         if cell not in places and enforces_rows(plan):
-            row = compile_filter((numbers[name] for name in cell), pyseccomp.TRACE(0))
+            row = compile_filter((numbers[n] for n in names), pyseccomp.TRACE(0), checks)
             places[cell] = len(rows) // INSTRUCTION_BYTES, len(row) // INSTRUCTION_BYTES
             rows += row
     return rows, places
 
 
-def compile_filter(numbers: Iterable[int], otherwise: int = pyseccomp.NOTIFY) -> bytes:
+def compile_filter(
+    numbers: Iterable[int],
+    otherwise: int = pyseccomp.NOTIFY,
+    checks: Mapping[int, Alternatives] = MappingProxyType({}),
+    answers: Mapping[int, int] = MappingProxyType({}),
+) -> bytes:
     """BPF that allows exactly the calls `numbers`, by a binary search over them.
 
-    By number, so that a call newer than the installed libseccomp can be allowed too.
+    Of `checks` only with such arguments; `answers` fail with an errno. By number, so that a call
+    newer than the installed libseccomp can be allowed too.
     """
     try:
         pyseccomp.set_api(_API_LEVEL)
@@ -85,7 +130,11 @@ def compile_filter(numbers: Iterable[int], otherwise: int = pyseccomp.NOTIFY) ->
         rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
         rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
         for number in sorted(set(numbers)):
-            rules.add_rule_exactly(pyseccomp.ALLOW, number)
+            for alternative in checks.get(number, ((),)):
+                words = [pyseccomp.Arg(a, pyseccomp.MASKED_EQ, m, v) for a, m, v in alternative]
+                rules.add_rule_exactly(pyseccomp.ALLOW, number, *words)
+        for number, answer in sorted(answers.items()):
+            rules.add_rule_exactly(pyseccomp.ERRNO(answer), number)
         return _checked_length(_export(rules))
     except (OSError, NotImplementedError) as error:
         raise LacksError(

@@ -14,6 +14,7 @@ from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.syscalls import call_number
+from onejob.report.arguments import allowed_in_words
 from onejob.report.overview import notes, overview
 
 
@@ -133,9 +134,14 @@ def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
     said = f"{name} ({call_number(name)}, to {purpose_of(name)})"
     if plan is not None:
         decision = next((call for call in plan.calls if call.name == name), None)
+        answered = next((call for call in plan.answered_calls if call.name == name), None)
         verdict = f"allowed: {decision.reason}" if decision else _why_refused(profile, name)
+        if answered:
+            verdict = f"answered with {answered.errno}: {answered.reason}"
         said = f"{name} ({call_number(name)}) is {verdict}"
     out.print(said, markup=False, soft_wrap=True)
+    if plan is not None:
+        _print_check(plan, name)
     for line in _ports(plan, name) if plan is not None else ():
         out.print(f"  - {line}", markup=False, soft_wrap=True)
     order = [run.name for run in profile.drills]
@@ -154,6 +160,18 @@ def _explain_call(plan: Plan | None, profile: Profile, name: str) -> None:
     if arguments:
         shown = ", ".join(str(values) for values in arguments[:12])
         out.print(f"with arguments {shown}", markup=False, soft_wrap=True)
+
+
+def _print_check(plan: Plan, name: str) -> None:
+    """With which arguments the call is allowed, where they are checked."""
+    check = next((check for check in plan.argument_checks if check.call == name), None)
+    if check is None:
+        return
+    if check.values is None:
+        line = f"its arguments are {check.reason}"
+    else:
+        line = f"its arguments are checked: {allowed_in_words(name, check.values)}; {check.reason}"
+    out.print(line, markup=False, soft_wrap=True)
 
 
 def _why_refused(profile: Profile, name: str) -> str:

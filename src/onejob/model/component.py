@@ -4,13 +4,13 @@ TOML, data only, in ``components/``; every option and boot argument has its reas
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onejob.model.errors import InputError
 from onejob.model.noun import Noun
-from onejob.model.plan import Trust
+from onejob.model.plan import ArgumentNumber, ArgumentValues, Trust, Word
 from onejob.model.profile import StartHow
 from onejob.model.tomlfile import load_toml
 
@@ -69,19 +69,64 @@ class BootArgument(Noun):
 class AllowedCall(Noun):
     """A system call that is allowed though no profile shows it.
 
-    `function` is the function of the C library that makes it, where one does. With `phase` only a
-    program that starts may make it, and not what it becomes.
+    `function` is the function of the C library that makes it, where one does; `arguments` are the
+    values with which it does, of a call whose arguments are checked. With `phase` only a program
+    that starts may make it, and not what it becomes.
     """
 
     name: str
     why: Reason
     function: str = ""
     phase: Literal["boot", ""] = ""
+    arguments: tuple[ArgumentValues, ...] = ()
 
     @property
     def reason(self) -> str:
         """Why it is allowed, by whom it is made first."""
         return f"libc: {self.function}: {self.why}" if self.function else self.why
+
+
+class CallCheck(Noun):
+    """A call whose arguments are compared, under masks, with what the profile shows.
+
+    `arguments` are numbered from 0, in the order of the profile's facts (Argument.values), which
+    may have more. `harmless` values are allowed to whoever may make the call at all.
+    """
+
+    call: str
+    arguments: Annotated[tuple[ArgumentNumber, ...], Field(min_length=1)]
+    masks: tuple[Word, ...]
+    harmless: tuple[ArgumentValues, ...] = ()
+    why: Reason
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        for row in (self.masks, *self.harmless):
+            if len(row) != len(self.arguments):
+                raise ValueError(f"{self.call}: {len(self.arguments)} arguments, but {len(row)}")
+        return self
+
+
+class MoreArguments(Noun):
+    """Values that a checked call may have too, wherever it is allowed at all."""
+
+    call: str
+    values: Annotated[tuple[ArgumentValues, ...], Field(min_length=1)]
+    function: str = ""
+    why: Reason
+
+
+class CallAnswer(Noun):
+    """A call that is answered with an error, upon which `instead` is made with the same flags.
+
+    Not where the profile shows one of the flags `unless`.
+    """
+
+    call: str
+    errno: Literal["ENOSYS"]
+    instead: str
+    unless: Word = 0
+    why: Reason
 
 
 class Sysctl(Noun):
@@ -106,6 +151,9 @@ class Component(Noun):
     option: tuple[Option, ...] = ()
     boot_argument: tuple[BootArgument, ...] = ()
     call: tuple[AllowedCall, ...] = ()
+    check: tuple[CallCheck, ...] = ()
+    more_arguments: tuple[MoreArguments, ...] = ()
+    answer: tuple[CallAnswer, ...] = ()
     sysctl: tuple[Sysctl, ...] = ()
 
 

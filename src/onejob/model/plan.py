@@ -12,8 +12,10 @@ from onejob.model.profile import Role
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Identity = Annotated[int, Field(ge=0, lt=2**32)]
-Verdict = Literal["allow", "refuse"]
 PortUse = Literal["listen", "connect"]
+ArgumentNumber = Annotated[int, Field(ge=0, le=5)]
+Word = Annotated[int, Field(ge=0, lt=2**64)]
+ArgumentValues = tuple[Word, ...]
 # What a plan takes: what was observed, with its needs; also what is known of it (named files, the C
 # library's error paths); also every call that code was found to reach. Each takes more.
 Trust = Literal["observed", "known", "union"]
@@ -88,17 +90,49 @@ class CallDecision(Noun):
     reason: str
 
 
+class ArgumentCheck(Noun):
+    """A call that is allowed only with arguments that, under `masks`, are one of `values`.
+
+    `values` None: with any, and `reason` says why. It is what all programs together may do.
+    """
+
+    call: str
+    arguments: tuple[ArgumentNumber, ...]
+    masks: tuple[Word, ...]
+    values: tuple[ArgumentValues, ...] | None
+    reason: str
+
+
+class AnsweredCall(Noun):
+    """A call that the policy answers with an error of its own, as if the kernel lacked it."""
+
+    name: str
+    number: int
+    errno: Literal["ENOSYS"]
+    reason: str
+
+
+class CheckedCall(Noun):
+    """Of a call that has an ArgumentCheck, what one cell of the matrix allows."""
+
+    call: str
+    values: tuple[ArgumentValues, ...]
+
+
 class MatrixRow(Noun):
     """Which calls the processes of `program` in `role` may make, by number.
 
     `boot` from their execve or fork on, `serve` from when they settle (onejob.model.profile); it is
-    empty where none was seen to.
+    empty where none was seen to. Of calls in `boot_arguments` and `serve_arguments` only with
+    these values; all others with any arguments.
     """
 
     program: AbsolutePath
     role: Role = "main"
     boot: tuple[str, ...]
     serve: tuple[str, ...] = ()
+    boot_arguments: tuple[CheckedCall, ...] = ()
+    serve_arguments: tuple[CheckedCall, ...] = ()
 
 
 class MemoryArray(Noun):
@@ -229,6 +263,8 @@ class Plan(Noun):
     left_out: tuple[LeftOut, ...]
     mounts: tuple[Mount, ...]
     calls: tuple[CallDecision, ...]
+    argument_checks: tuple[ArgumentCheck, ...] = ()
+    answered_calls: tuple[AnsweredCall, ...] = ()
     matrix: tuple[MatrixRow, ...]
     memory: tuple[MemoryArray, ...]
     memory_manager: MemoryManager = MemoryManager()

@@ -5,11 +5,13 @@ has, besides the calls of its own processes, those of whatever they can become.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
-from onejob.model.plan import CallDecision, MatrixRow
+from onejob.model.component import CallCheck
+from onejob.model.plan import CallDecision, CheckedCall, MatrixRow
 from onejob.model.profile import Profile, Role
+from onejob.planner.arguments import ArgumentFacts, Grant, allowed_values
 
 _FORKS = frozenset({"fork", "vfork", "clone", "clone3"})
 _EXECUTIONS = frozenset({"execve", "execveat"})
@@ -27,8 +29,9 @@ class _Stage(NamedTuple):
 def plan_matrix(
     profile: Profile,
     calls: Iterable[CallDecision],
-    everywhere: Set[str],
-    at_start: Set[str] = frozenset(),
+    everywhere: Set[Grant],
+    checks: Mapping[str, CallCheck],
+    at_start: Set[Grant] = frozenset(),
 ) -> tuple[MatrixRow, ...]:
     """The rows of `profile`, none where it does not tell roles apart (see Profile.role_calls).
 
@@ -36,7 +39,7 @@ def plan_matrix(
     come to make them: to return from a signal, to end, to fail. Those of `at_start` are in the boot
     row of each main.
     """
-    own = _own_calls(profile)
+    own = _own_grants(profile, checks)
     if not own:
         return ()
     own = {
@@ -47,50 +50,68 @@ def plan_matrix(
     next_ones = {stage: _next_stages(stage, own, profile) for stage in own}
     needs = _needs(own, next_ones)
 
-    def cell(stage: _Stage) -> tuple[str, ...]:
-        found = (needs[stage] | everywhere) & order.keys() if stage in own else set()
-        return tuple(sorted(found, key=order.__getitem__))
+    def cell(stage: _Stage) -> tuple[tuple[str, ...], tuple[CheckedCall, ...]]:
+        grants = needs[stage] | everywhere if stage in own else set()
+        names = sorted(_names(grants) & order.keys(), key=order.__getitem__)
+        limits = ((name, allowed_values(name, grants, checks)) for name in names)
+        checked = (CheckedCall(call=name, values=v) for name, v in limits if v is not None)
+        return tuple(names), tuple(checked)
+
+    def row(program: str, role: Role) -> MatrixRow:
+        boot, boot_arguments = cell(_Stage(program, role, False))
+        serve, serve_arguments = cell(_Stage(program, role, True))
+        return MatrixRow(
+            program=program, role=role, boot=boot, serve=serve,
+            boot_arguments=boot_arguments, serve_arguments=serve_arguments,
+        )  # fmt: skip
 
     return tuple(
-        MatrixRow(
-            program=program,
-            role=role,
-            boot=cell(_Stage(program, role, False)),
-            serve=cell(_Stage(program, role, True)),
-        )
+        row(program, role)
         for program in sorted({stage.program for stage in own})
         for role in _ROLES
         if _Stage(program, role, False) in own and program.startswith("/")
     )
 
 
-def _own_calls(profile: Profile) -> dict[_Stage, frozenset[str]]:
-    """What processes of each stage were seen to call.
+def _names(grants: Iterable[Grant]) -> set[str]:
+    return {grant.call for grant in grants}
 
-    A call of the program whose stage nobody saw (a profile of another tool, merged) is of all.
+
+def _own_grants(profile: Profile, checks: Mapping[str, CallCheck]) -> dict[_Stage, set[Grant]]:
+    """What processes of each stage were seen to call, and with which arguments.
+
+    Arguments are known by drill: in one in which several stages of a program made a call, each has
+    those of all. What was called in a drill, or at all, while nobody saw the stage (a profile of
+    another tool, merged) is of all stages.
     """
-    found: defaultdict[_Stage, set[str]] = defaultdict(set)
+    facts = ArgumentFacts(profile, checks)
+    found: defaultdict[_Stage, set[Grant]] = defaultdict(set)
+    drills: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for row in profile.role_calls:
-        found[_Stage(row.program, row.role, row.settled)].add(row.call_name)
+        stage = _Stage(row.program, row.role, row.settled)
+        found[stage] |= facts.in_drill(row.program, row.call_name, row.drill)
+        drills[row.program, row.call_name].add(row.drill)
     for stage in list(found):  # whoever settles has started
         found[stage._replace(settled=False)] |= set()
-    known: defaultdict[str, set[str]] = defaultdict(set)
-    for stage, names in found.items():
-        known[stage.program] |= names
-    for use in profile.calls:
+    for program, call in {(use.program, use.call_name) for use in profile.calls}:
+        staged = drills[program, call]
         # The execve that made a process what it is, is not its own.
-        if use.call_name not in known[use.program] | _EXECUTIONS:
-            for stage in [stage for stage in found if stage.program == use.program]:
-                found[stage].add(use.call_name)
-    return {stage: frozenset(names) for stage, names in found.items()}
+        if call in _EXECUTIONS:
+            continue
+        unstaged = facts.in_drills_but(program, call, staged)
+        for stage in [stage for stage in found if stage.program == program]:
+            if not staged or call in _names(found[stage]):
+                found[stage] |= unstaged
+    return dict(found)
 
 
-def _next_stages(stage: _Stage, own: dict[_Stage, frozenset[str]], profile: Profile) -> set[_Stage]:
+def _next_stages(stage: _Stage, own: dict[_Stage, set[Grant]], profile: Profile) -> set[_Stage]:
     """What a process in this stage can become, itself or its children."""
     found = {stage._replace(settled=True)}
-    if own[stage] & _FORKS:
+    names = _names(own[stage])
+    if names & _FORKS:
         found.add(_Stage(stage.program, "worker", False))
-    if own[stage] & _EXECUTIONS:
+    if names & _EXECUTIONS:
         found |= {
             _Stage(start.child, "main", False)
             for start in profile.starts
@@ -100,10 +121,10 @@ def _next_stages(stage: _Stage, own: dict[_Stage, frozenset[str]], profile: Prof
 
 
 def _needs(
-    own: dict[_Stage, frozenset[str]], next_ones: dict[_Stage, set[_Stage]]
-) -> dict[_Stage, set[str]]:
+    own: dict[_Stage, set[Grant]], next_ones: dict[_Stage, set[_Stage]]
+) -> dict[_Stage, set[Grant]]:
     """The calls of each stage and of all that follow it."""
-    needs = {stage: set(names) for stage, names in own.items()}
+    needs = {stage: set(grants) for stage, grants in own.items()}
     while True:
         before = sum(map(len, needs.values()))
         for stage, others in next_ones.items():

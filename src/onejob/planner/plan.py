@@ -1,7 +1,7 @@
 """Profile + Hardware + components -> Plan. Pure: same input, same bytes; no I/O."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from onejob.model.component import Component
 from onejob.model.errors import InputError
@@ -20,6 +20,14 @@ from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
 from onejob.planner.accounts import account_named, account_texts, idle_libraries, service_folders
+from onejob.planner.arguments import (
+    Chosen,
+    answer_calls,
+    checks_of,
+    component_grants,
+    grants_of_all,
+    plan_argument_checks,
+)
 from onejob.planner.capabilities import plan_capabilities
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
@@ -34,7 +42,7 @@ from onejob.planner.memory_manager import (
     manager_natives,
     plan_manager,
 )
-from onejob.planner.policy import calls_at_start, calls_of_all, plan_calls, plan_settings
+from onejob.planner.policy import plan_calls, plan_settings
 from onejob.planner.ports import plan_network
 
 ROOT_FORMAT = RootFormat(
@@ -77,7 +85,6 @@ def make_plan(
     idle = {item.path for item in left_out}
     machine = _plan_machine(hardware, profile, arrays)
     service = _plan_service(workload, profile)
-    calls = plan_calls(evidence, chosen, trust)
     network, network_warnings = plan_network(evidence, workload.ports)
     extra = (*service_folders(workload, profile), *manager_files(manager))
     files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle, extra)
@@ -94,10 +101,7 @@ def make_plan(
         files=files,
         left_out=left_out,
         mounts=mounts,
-        calls=calls,
-        matrix=plan_matrix(
-            profile, calls, calls_of_all(evidence, chosen, trust), calls_at_start(chosen)
-        ),
+        **_plan_calls(profile, chosen, trust),
         memory=arrays,
         memory_manager=manager,
         dimensions=plan_dimensions(evidence, machine, chosen),
@@ -119,6 +123,23 @@ def _plan_memory(
     arrays = plan_memory(profile)
     manager = plan_manager(profile, workload, arrays, unsafe_free)
     return arrays if manager.kind == "static" else (), manager
+
+
+def _plan_calls(profile: Profile, chosen: Chosen, trust: Trust) -> dict[str, Any]:
+    """The plan's calls, their arguments, and whose they are when."""
+    checks = checks_of(chosen)
+    called, answered = answer_calls(profile, chosen)
+    calls = plan_calls(Evidence(called), chosen, trust)
+    everywhere = grants_of_all(called, chosen, checks, trust)
+    at_start = component_grants(chosen, checks, "boot")
+    return {
+        "calls": calls,
+        "argument_checks": plan_argument_checks(
+            called, calls, everywhere | at_start, checks, chosen
+        ),
+        "answered_calls": answered,
+        "matrix": plan_matrix(called, calls, everywhere, checks, at_start),
+    }
 
 
 def _observed(profile: Profile) -> Profile:

@@ -29,26 +29,6 @@ def plan_calls(
     return tuple(sorted(decisions, key=lambda decision: decision.number))
 
 
-def calls_of_all(
-    evidence: Evidence, chosen: Mapping[str, tuple[Component, str]], trust: Trust
-) -> set[str]:
-    """The allowed calls that belong to no program in particular, whoever else made them."""
-    found = _component_calls(chosen, "")
-    if trust == "union":
-        found |= {row.call_name for row in evidence.profile.reachable_calls}
-    return found
-
-
-def calls_at_start(chosen: Mapping[str, tuple[Component, str]]) -> set[str]:
-    """The calls of components that each program may make while it starts."""
-    return _component_calls(chosen, "boot")
-
-
-def _component_calls(chosen: Mapping[str, tuple[Component, str]], phase: str) -> set[str]:
-    calls = (call for component, _ in chosen.values() for call in component.call)
-    return {call.name for call in calls if call.phase == phase}
-
-
 def _number_of(name: str, reason: str) -> int:
     number = call_number(name)
     if number is None:

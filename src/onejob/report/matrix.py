@@ -4,18 +4,19 @@ import posixpath
 from collections.abc import Iterable
 
 from onejob.model.plan import MatrixRow, Plan
+from onejob.report.arguments import allowed_in_words
 from onejob.report.overview import Table
 
 MARK, GONE = "x", "·"
 
 
-def matrix_tables(plan: Plan) -> tuple[Table, Table]:
-    """The rows with their sizes and what falls away at ready, and then call by call.
+def matrix_tables(plan: Plan) -> tuple[Table, Table, Table]:
+    """The rows with their sizes and what falls away at ready, call by call, and the arguments.
 
     In the second a column is a program's role before and after its processes settle; calls that all
     of them have come last.
     """
-    return _sizes(plan.matrix), _calls(plan)
+    return _sizes(plan.matrix), _calls(plan), _arguments(plan)
 
 
 def _sizes(matrix: Iterable[MatrixRow]) -> Table:
@@ -46,6 +47,28 @@ def _calls(plan: Plan) -> Table:
     return Table("call by call", ("call", *(head for head, _ in columns)), rows)
 
 
+def _arguments(plan: Plan) -> Table:
+    """What each role may give to the calls whose arguments are checked."""
+    rows = []
+    for check in plan.argument_checks:
+        if not plan.matrix:
+            rows.append((check.call, "all", "", allowed_in_words(check.call, check.values), ""))
+        for row in plan.matrix:
+            boot, serve = (
+                allowed_in_words(check.call, {c.call: c.values for c in arguments}.get(check.call))
+                if check.call in cell
+                else GONE
+                for cell, arguments in (
+                    (row.boot, row.boot_arguments), (row.serve, row.serve_arguments)
+                )
+            )  # fmt: skip
+            if boot != GONE:
+                same = "" if row.serve else "as boot"
+                rows.append((check.call, row.program, row.role, boot, same or serve))
+    heads = ("call", "program", "role", "arguments in boot", "in serve")
+    return Table("arguments that are checked", heads, tuple(rows))
+
+
 def matrix_notes(plan: Plan) -> tuple[str, ...]:
     """What a reader of the tables must know."""
     if not plan.matrix:
@@ -58,4 +81,7 @@ def matrix_notes(plan: Plan) -> tuple[str, ...]:
             f"{plan.name} runs set-user-id programs, so these rows cannot be enforced: each of its"
             f" processes may make each of the {len(plan.calls)} calls that the image allows",
         )
-    return (f"the image allows {len(plan.calls)} calls in all",)
+    answered = tuple(
+        f"{call.name} fails with {call.errno}: {call.reason}" for call in plan.answered_calls
+    )
+    return (f"the image allows {len(plan.calls)} calls in all", *answered)

@@ -52,7 +52,9 @@ def test_a_row_says_where_its_filters_lie() -> None:
         MatrixRow(program="/a", boot=("read",), serve=()),
         MatrixRow(program="/a", role="worker", boot=("read",), serve=("write",)),
     )
-    text = instance_text(make_plan(matrix=rows), {("read",): (0, 9), ("write",): (9, 7)})
+    text = instance_text(
+        make_plan(matrix=rows), {(("read",), ()): (0, 9), (("write",), ()): (9, 7)}
+    )
     assert json.loads(text)["rows"] == [
         {"program": "/a", "role": "main", "boot": [0, 9]},
         {"program": "/a", "role": "worker", "boot": [0, 9], "serve": [9, 7]},

@@ -1,8 +1,13 @@
 """The filter, run by a small interpreter of its own for every call there can be."""
 
+import errno
 import struct
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import pyseccomp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,16 +17,25 @@ from onejob.builder.policy import (
     FIRST_X32_CALL,
     INSTRUCTION_BYTES,
     MAX_INSTRUCTIONS,
+    Compare,
     build_policy,
     build_rows,
     compile_filter,
 )
 from onejob.model.errors import BuildError
-from onejob.model.plan import CallDecision, MatrixRow, Plan
+from onejob.model.plan import (
+    AnsweredCall,
+    ArgumentCheck,
+    CallDecision,
+    CheckedCall,
+    MatrixRow,
+    Plan,
+)
 
 # include/uapi/linux/seccomp.h and audit.h
 ALLOW, TRACE, NOTIFY, KILL_PROCESS = 0x7FFF0000, 0x7FF00000, 0x7FC00000, 0x80000000
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
+ERRNO = 0x00050000
 # Opcodes of include/uapi/linux/bpf_common.h, as far as libseccomp uses them.
 LOAD_WORD, AND, JUMP, RETURN = 0x20, 0x54, 0x05, 0x06
 JUMPS: dict[int, Callable[[int, int], bool]] = {
@@ -37,9 +51,14 @@ def decode(program: bytes) -> list[tuple[int, int, int, int]]:
     return list(struct.iter_unpack("<HBBI", program))
 
 
-def verdict(program: list[tuple[int, int, int, int]], number: int, arch: int = X86_64) -> int:
+def verdict(
+    program: list[tuple[int, int, int, int]],
+    number: int,
+    arch: int = X86_64,
+    arguments: Sequence[int] = (0,) * 6,
+) -> int:
     """What the kernel would decide on call `number`; every jump is forwards, so it ends."""
-    data = struct.pack("<II7Q", number & 0xFFFFFFFF, arch, *[0] * 7)
+    data = struct.pack("<IIQ6Q", number & 0xFFFFFFFF, arch, 0, *arguments)
     accumulator, at = 0, 0
     while True:
         code, true, false, constant = program[at]
@@ -133,8 +152,8 @@ ROWS = (
 
 def test_a_row_hands_what_it_refuses_to_the_tracer() -> None:
     rows, places = build_rows(planned(*ROWS))
-    assert set(places) == {("read", "write"), ("read",)}  # what is equal is there once
-    for cell, (first, count) in places.items():
+    assert set(places) == {(("read", "write"), ()), (("read",), ())}  # what is equal is there once
+    for (cell, _), (first, count) in places.items():
         end = (first + count) * INSTRUCTION_BYTES
         program = decode(rows[first * INSTRUCTION_BYTES : end])
         allowed = {number for number in CALLS if verdict(program, number) == ALLOW}
@@ -150,3 +169,115 @@ def test_a_row_with_a_call_that_is_not_allowed_is_refused() -> None:
 
 def test_a_service_that_may_gain_rights_has_no_rows() -> None:
     assert build_rows(planned(*ROWS, safe=False)) == (b"", {})
+
+
+# ---- arguments --------------------------------------------------------------------------------
+
+WORDS = st.one_of(st.integers(0, 8), st.integers(0, 2**64 - 1))
+MASKS = st.sampled_from([0x1, 0x6, 0xFFFFFFFF, 0xFFF7F7FF, 0x7E830000, 2**64 - 1])
+
+
+@st.composite
+def check_and_calls(
+    draw: st.DrawFn,
+) -> tuple[tuple[tuple[Compare, ...], ...], list[tuple[int, ...]]]:
+    """Alternatives of one call, and arguments to try: some that fit, some that miss by one bit."""
+    arguments = draw(st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True))
+    masks = [draw(MASKS) for _ in arguments]
+    alternatives = tuple(
+        tuple(Compare(a, m, draw(WORDS) & m) for a, m in zip(arguments, masks, strict=True))
+        for _ in range(draw(st.integers(1, 4)))
+    )
+    tries = [tuple(draw(WORDS) for _ in range(6))]
+    for alternative in alternatives:
+        words = [draw(WORDS) for _ in range(6)]
+        for compare in alternative:
+            words[compare.argument] = words[compare.argument] & ~compare.mask | compare.value
+        tries.append(tuple(words))
+        words[draw(st.integers(0, 5))] ^= 1 << draw(st.integers(0, 63))
+        tries.append(tuple(words))
+    return alternatives, tries
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sets(st.integers(0, 600), max_size=60), st.integers(0, 600), check_and_calls())
+def test_a_checked_call_passes_with_exactly_the_arguments_that_fit(
+    others: set[int],
+    checked: int,
+    drawn: tuple[tuple[tuple[Compare, ...], ...], list[tuple[int, ...]]],
+) -> None:
+    alternatives, tries = drawn
+    program = decode(compile_filter(others | {checked}, checks={checked: alternatives}))
+    for words in tries:
+        fits = any(all(words[a] & m == v for a, m, v in each) for each in alternatives)
+        assert (verdict(program, checked, arguments=words) == ALLOW) is fits
+        for number in others - {checked}:
+            assert verdict(program, number, arguments=words) == ALLOW
+
+
+def with_arguments(**more: Any) -> Plan:
+    calls = (("mmap", 9), ("socket", 41))
+    made = [CallDecision(name=name, number=number, reason="") for name, number in calls]
+    checks = (
+        ArgumentCheck(call="mmap", arguments=(2,), masks=(6,), values=((0,), (2,)), reason=""),
+        ArgumentCheck(call="socket", arguments=(0,), masks=(7,), values=None, reason=""),
+    )
+    answered = (AnsweredCall(name="clone3", number=435, errno="ENOSYS", reason=""),)
+    return make_plan(
+        **{"calls": tuple(made), "argument_checks": checks, "answered_calls": answered, **more}
+    )
+
+
+def test_the_policy_has_the_checks_and_answers_of_the_plan() -> None:
+    program = decode(build_policy(with_arguments()))
+    protections = {prot: verdict(program, 9, arguments=(0, 0, prot, 0, 0, 0)) for prot in range(8)}
+    assert {prot for prot, found in protections.items() if found == ALLOW} == {0, 1, 2, 3}
+    assert {protections[prot] for prot in (4, 5, 6, 7)} == {NOTIFY}
+    assert verdict(program, 41, arguments=(17, 0, 0, 0, 0, 0)) == ALLOW  # nobody knows which
+    assert verdict(program, 435) == ERRNO | errno.ENOSYS
+
+
+def test_a_row_has_the_checks_of_its_cell() -> None:
+    socket = CheckedCall(call="socket", values=((1,), (2,)))
+    row = MatrixRow(program="/a", boot=("mmap", "socket"), boot_arguments=(socket,))
+    rows, _ = build_rows(with_arguments(matrix=(row,)))
+    program = decode(rows)
+    allowed = {n for n in range(8) if verdict(program, 41, arguments=(n, 0, 0, 0, 0, 0)) == ALLOW}
+    assert allowed == {1, 2}
+    assert verdict(program, 41) == TRACE
+    assert verdict(program, 9, arguments=(0, 0, 7, 0, 0, 0)) == ALLOW  # the policy refuses it
+
+
+def test_a_row_whose_plan_does_not_say_what_is_checked_is_refused() -> None:
+    read = CheckedCall(call="mmap", values=((1,),))
+    row = MatrixRow(program="/a", boot=("mmap",), boot_arguments=(read,))
+    with pytest.raises(BuildError, match="does not say which arguments of mmap are checked"):
+        build_rows(with_arguments(matrix=(row,), argument_checks=()))
+
+
+def test_the_kernel_decides_as_the_interpreter() -> None:
+    """A child under the filter asks for sockets; of each argument only 32 bits count."""
+    check = (
+        (Compare(0, 0xFFFFFFFF, 1), Compare(1, 0xFFF7F7FF, 1), Compare(2, 0xFFFFFFFF, 0)),
+        (Compare(0, 0xFFFFFFFF, 2), Compare(1, 0xFFF7F7FF, 2), Compare(2, 0xFFFFFFFF, 0)),
+    )
+    refused = pyseccomp.ERRNO(errno.EPERM)
+    program = compile_filter(range(400), refused, {41: check}, {435: errno.ENOSYS})
+    asked = [(1, 1, 0), (1, 0x80801, 0), (2, 2, 0), (2, 1, 0), (1, 2, 0), (17, 3, 0),
+             (2**32 + 1, 1, 0)]  # fmt: skip
+    code = f"""
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+program = bytes.fromhex({program.hex()!r})
+buffer = ctypes.create_string_buffer(program, len(program))
+header = struct.pack("<H6xQ", len(program) // 8, ctypes.addressof(buffer))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, header) == 0
+def call(*words):
+    made = libc.syscall(*(ctypes.c_ulong(word) for word in words))
+    return 0 if made >= 0 else ctypes.get_errno()
+print(*(call(41, *words) for words in {asked!r}), call(435, 0, 0))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert [int(word) for word in done.stdout.split()] == [0, 0, 0, 1, 1, 1, 0, errno.ENOSYS]

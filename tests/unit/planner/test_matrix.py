@@ -28,7 +28,7 @@ def row(name: str, role: Role = "main", settled: bool = False, program: str = PR
 def rows_of(*seen: RoleCall, **more: Any) -> dict[tuple[str, str], MatrixRow]:
     profile = small_world.profile(role_calls=seen, calls=(), **more)
     calls = [CallDecision(name=name, number=n, reason="") for name, n in NUMBERS.items()]
-    matrix = plan_matrix(profile, calls, frozenset())
+    matrix = plan_matrix(profile, calls, frozenset(), {})
     return {(found.program, found.role): found for found in matrix}
 
 
@@ -109,5 +109,5 @@ def test_no_row_lacks_what_its_processes_were_seen_to_do(
 
 def test_profile_and_rows_have_the_same_programs() -> None:
     profile: Profile = small_world.profile(role_calls=(row("read"),))
-    (found,) = plan_matrix(profile, (), frozenset())
+    (found,) = plan_matrix(profile, (), frozenset(), {})
     assert found.program == PROGRAM
