@@ -10,6 +10,7 @@ from onejob.model.plan import (
     CallDecision,
     Capability,
     Dimension,
+    Grant,
     Machine,
     Mount,
     Plan,
@@ -54,6 +55,7 @@ def make_plan(**changes: Any) -> Plan:
         "files": (), "left_out": (), "mounts": MOUNTS, "calls": CALLS, "matrix": (), "memory": (),
         "dimensions": DIMENSIONS,
         "settings": (Setting(name="net.core.somaxconn", value="511", reason="backlog"),),
+        "grants": GRANTS,
         "capabilities": (Capability(name="CAP_CHOWN", number=0, reason="seen"),),
     }  # fmt: skip
     return Plan(**fields | changes)
@@ -63,6 +65,9 @@ MOUNTS = (
     Mount(path="/proc", kind="proc", reason="read"),
     Mount(path="/run", kind="tmpfs", reason="written", size_kib=4096, mode=0o755),
     Mount(path="/var/log/truth", kind="data", reason="written"),
+)
+GRANTS = (
+    Grant(program="/usr/bin/true", path="/var/log/truth", rights=("write-file",), reason="seen"),
 )
 CALLS = tuple(
     CallDecision(name=name, number=number, reason="seen")

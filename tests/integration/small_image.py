@@ -8,7 +8,7 @@ from built_plans import DIMENSIONS, folder, host_file, make_plan
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
 from onejob.model.image import Image
-from onejob.model.plan import CallDecision, Mount, Plan, PlannedFile, Service
+from onejob.model.plan import CallDecision, Grant, Mount, Plan, PlannedFile, Service
 from onejob.model.profile import CallUse, FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
@@ -82,8 +82,17 @@ def plan_of(program: Path, argument: str, **changes: Any) -> Plan:
         reasons=("process 1",),
     )  # fmt: skip
     paths = ("/proc", "/dev", "/sys", "/var/log/small", "/.onejob/data")
+    grants = (
+        Grant(program=init.path, path=str(program), rights=("execute",), reason="started"),
+        Grant(
+            program=init.path,
+            path="/var/log/small",
+            rights=("make-reg", "write-file"),
+            reason="log",
+        ),
+    )
     fields: dict[str, Any] = {
-        "name": "small", "service": service, "mounts": MOUNTS, "capabilities": (),
+        "name": "small", "service": service, "mounts": MOUNTS, "capabilities": (), "grants": grants,
         "files": (init, host_file(program, mode=0o755), *(folder(path) for path in paths)),
         "calls": tuple(
             CallDecision(name=name, number=call_number(name) or 0, reason="used") for name in CALLS

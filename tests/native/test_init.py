@@ -107,6 +107,7 @@ def test_seeding_keeps_owner_and_mode_and_happens_once(container: Container) -> 
     data = container.root / ".onejob/data"
     stale = data / "var/log/job.onejob-unfinished"
     (stale / "half").mkdir(parents=True)
+    (data / ".onejob-owner").write_text("job\n")
     container.environment[1] = "ONEJOB_DATA=dir"
     container.start()
     container.await_text("ready")
@@ -152,6 +153,7 @@ def test_files_of_counts_are_the_services_users(container: Container) -> None:
 
 def test_a_link_on_the_data_partition_is_not_followed(container: Container) -> None:
     (container.root / "etc").mkdir()
+    (container.root / ".onejob/data/.onejob-owner").write_text("job\n")
     (container.root / ".onejob/data/var").symlink_to("/etc")
     container.environment[1] = "ONEJOB_DATA=dir"
     container.start()

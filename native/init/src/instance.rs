@@ -15,6 +15,7 @@ const PATH: &str = "/.onejob/instance.json";
 const MOST_GROUPS: usize = 65536;
 const LARGEST: usize = 1 << 20;
 const MOST_ROWS: usize = 1024;
+const MOST_DOMAINS: usize = 1024;
 const REBUILD: &str = "build the image again with the onejob that this process 1 belongs to";
 
 #[derive(Deserialize)]
@@ -48,6 +49,26 @@ pub struct Instance {
     pub rows: Vec<RowPlan>,
     /// Where the preloaded memory manager counts; absent where there is none.
     pub counts: Option<Counts>,
+    /// What programs may change and execute; without it, owners and modes of files decide alone.
+    pub landlock: Option<LandlockPlan>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LandlockPlan {
+    /// Whether a kernel that lacks it ends the start.
+    pub required: bool,
+    /// The first is put on the service's first process, before it executes anything.
+    pub domains: Vec<DomainPlan>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainPlan {
+    /// As /proc/PID/exe shows them.
+    pub programs: Vec<String>,
+    /// Path, and what may be done below it: LANDLOCK_ACCESS_FS_* of linux/landlock.h.
+    pub rules: Vec<(String, u64)>,
 }
 
 /// A folder, how many files are in it (1.counts, 2.counts...), and the bytes of each.
@@ -230,7 +251,8 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
         ),
     ];
     let mut faults = faults.into_iter().chain(faults_of_mounts(&instance.mounts));
-    faults.find(|(wrong, _)| *wrong).map(|(_, words)| words)
+    let found = faults.find(|(wrong, _)| *wrong).map(|(_, words)| words);
+    found.or_else(|| fault_of_landlock(instance.landlock.as_ref()?))
 }
 
 fn faults_of_mounts(mounts: &[Mount]) -> [(bool, &'static str); 5] {
@@ -253,6 +275,14 @@ fn faults_of_mounts(mounts: &[Mount]) -> [(bool, &'static str); 5] {
         ),
         (has_nested_data(mounts), "a data mount lies inside another one"),
     ]
+}
+
+fn fault_of_landlock(plan: &LandlockPlan) -> Option<&'static str> {
+    if plan.domains.len() > MOST_DOMAINS {
+        return Some("`landlock` has more `domains` than 1024");
+    }
+    let mut rules = plan.domains.iter().flat_map(|domain| &domain.rules);
+    rules.any(|(path, _)| !is_plain(path)).then_some("the path of a rule of `landlock` is not absolute")
 }
 
 /// An absolute path that says where it leads: no `..`, no zero bytes.

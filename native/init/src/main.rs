@@ -15,11 +15,13 @@ mod folders;
 mod inject;
 mod instance;
 mod json;
+mod landlock;
 mod machine;
 mod memory;
 mod mounts;
 mod observe;
 mod output;
+mod partition;
 mod place;
 mod ports;
 mod privileges;
@@ -75,7 +77,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let policy = seccomp::load_policy()?;
     let rows = rows::Rows::load(&instance.rows)?;
     set_identity(&instance, &place)?;
-    let holders = mounts::mount_all(&instance.mounts, &place)?; // also seeds them
+    let held = mounts::mount_all(&instance.mounts, &place, &instance.name)?; // also seeds them
     count_files::make_all(&instance)?;
     mounts::seal_root()?;
     console::reopen(); // needs /proc
@@ -87,7 +89,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
         machine::check_all(&instance.sizes)?;
     }
     let control = control::Control::open(&place.control)?;
-    let records = (!holders.is_empty()).then(records::Records::open).flatten();
+    let records = (!held.mounts.is_empty()).then(records::Records::open).flatten();
     let keeps_words = records.as_ref().is_some_and(|records| records.keep_words(&place));
     let output = match keeps_words {
         true => output::Output::take(&instance, place.machine)?,
@@ -95,14 +97,15 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     };
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     ring::append(b"onejob: a system begins here\n"); // after the words of an earlier one
-    let service = service::start(&instance, &policy, rows.is_some())?;
-    let tracer = rows.map(|rows| tracer::Tracer::new(rows, service.pid, instance.audit));
+    let domains = landlock::Domains::make(instance.landlock.as_ref().filter(|_| !instance.audit))?;
+    let service = service::start(&instance, &policy, domains.as_ref(), rows.is_some())?;
+    let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, instance.audit));
     output.let_go();
     let observer = observe::Observer::new(&instance, records);
     let mut supervisor =
         supervisor::Supervisor::new(&instance, service, tracer, signals, control, observer, output);
     let ending = supervisor.watch();
-    shutdown::finish(&instance, &place.data, &holders, supervisor.control.as_mut(), ending)
+    shutdown::finish(&instance, &place.data, held, supervisor.control.as_mut(), ending)
 }
 
 /// It would mount, remount and kill everything: never outside of its own system.

@@ -3,28 +3,27 @@
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, Gid, Uid};
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, StatVfsMountFlags, chmodat, chownat, fstat, mkdirat, openat, stat, statfs,
-    statvfs, symlinkat,
+    CWD, Mode, OFlags, StatVfsMountFlags, chmodat, chownat, fstat, mkdirat, openat, stat, statfs, statvfs,
+    symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 use rustix::process::{chdir, fchdir};
 
-use crate::console::{pause_ms, say};
+use crate::console::say;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::files::{make_directories, open_directory};
 use crate::instance::{Kind, Mount};
-use crate::place::{DataAt, Place};
+use crate::partition::{self, DATA, Held};
+use crate::place::Place;
 use crate::seed;
 
-pub const DATA: &str = "/.onejob/data";
-const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+pub const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const LACKS_DIRECTORY: &str = "the root must have that directory: build the image again";
 
 /// File systems that the kernel makes up: fstype, magic (linux/magic.h), flags.
@@ -42,17 +41,18 @@ pub fn flags_of(kind: Kind) -> MountFlags {
     pseudo(kind).map_or(HARMLESS, |(_, _, flags)| flags)
 }
 
-/// Mount everything. Returns what holds the data partition, for `shutdown` to release: innermost last.
-pub fn mount_all(mounts: &[Mount], place: &Place) -> Outcome<Vec<String>> {
-    let mut holders = Vec::new();
+/// Mount everything. Returns what holds the data partition, for `shutdown` to release. `name` is the
+/// service's, to which the partition has to belong.
+pub fn mount_all(mounts: &[Mount], place: &Place, name: &str) -> Outcome<Held> {
+    let mut held = Held::default();
     for entry in mounts {
         match entry.kind {
             Kind::Tmpfs => mount_tmpfs(entry)?,
-            Kind::Data => mount_data(entry, place, &mut holders)?,
+            Kind::Data => mount_data(entry, place, name, &mut held)?,
             _ => mount_pseudo(entry, place)?,
         }
     }
-    Ok(holders)
+    Ok(held)
 }
 
 fn mount_pseudo(entry: &Mount, place: &Place) -> Outcome<()> {
@@ -124,18 +124,18 @@ fn mount_tmpfs(entry: &Mount) -> Outcome<()> {
         .or_fail(format_args!("cannot set owner and mode of {path}"))
 }
 
-fn new_tmpfs(path: &str, size_kib: u64, mode: u32) -> Outcome<()> {
+pub fn new_tmpfs(path: &str, size_kib: u64, mode: u32) -> Outcome<()> {
     let options = CString::new(format!("size={size_kib}k,mode={mode:o}")).unwrap_or_default();
     mount(c"tmpfs", path, c"tmpfs", HARMLESS, options.as_c_str())
         .or_fail(format_args!("cannot mount tmpfs on {path}"))
 }
 
 /// A directory of the data partition over the same directory of the root.
-fn mount_data(entry: &Mount, place: &Place, holders: &mut Vec<String>) -> Outcome<()> {
+fn mount_data(entry: &Mount, place: &Place, name: &str, held: &mut Held) -> Outcome<()> {
     let path = entry.path.as_str();
-    if holders.is_empty() {
-        mount_partition(&place.data)?;
-        holders.push(String::from(DATA));
+    if held.mounts.is_empty() {
+        held.lock = partition::mount_partition(&place.data, name)?;
+        held.mounts.push(String::from(DATA));
     }
     let top = open_directory(CWD, DATA).or_fail_hint(format_args!("cannot open {DATA}"), LACKS_DIRECTORY)?;
     seed::seed_directory(top.as_fd(), path)?;
@@ -145,46 +145,8 @@ fn mount_data(entry: &Mount, place: &Place, holders: &mut Vec<String>) -> Outcom
     bound.or_fail_hint(format_args!("cannot mount data on {path}"), LACKS_DIRECTORY)?;
     mount_remount(path, MountFlags::BIND | HARMLESS, c"")
         .or_fail(format_args!("cannot restrict the mount {path}"))?;
-    holders.push(entry.path.clone());
+    held.mounts.push(entry.path.clone());
     Ok(())
-}
-
-fn mount_partition(data: &DataAt) -> Outcome<()> {
-    match data {
-        DataAt::Directory => Ok(()),
-        DataAt::Memory { size_kib } => new_tmpfs(DATA, *size_kib, 0o755),
-        DataAt::Device(device) => {
-            wait_for_device(device)?;
-            mount(device.as_str(), DATA, c"ext4", HARMLESS, None::<&CStr>).or_fail_hint(
-                format_args!("cannot mount the data partition {device} on {DATA}"),
-                "it must carry an ext4 file system that is whole",
-            )
-        }
-        DataAt::Nowhere => Err(Failure::new(
-            format_args!("the plan keeps data, but ONEJOB_DATA is not set"),
-            "set it to a block device, dir, or tmpfs:SIZE_KIB",
-        )),
-    }
-}
-
-/// Disks are found while the first processes run already; three seconds are enough for slow ones.
-fn wait_for_device(device: &str) -> Outcome<()> {
-    for _ in 0..150 {
-        match stat(device).map(|found| FileType::from_raw_mode(found.st_mode)) {
-            Ok(FileType::BlockDevice) => return Ok(()),
-            Ok(_) => {
-                return Err(Failure::new(
-                    format_args!("{device} is not a block device"),
-                    "set ONEJOB_DATA to the data disk",
-                ));
-            }
-            Err(_) => pause_ms(20),
-        }
-    }
-    Err(Failure::new(
-        format_args!("the data device {device} did not appear"),
-        "attach the data disk, or correct ONEJOB_DATA",
-    ))
 }
 
 /// Nothing in the root can be changed from here on.

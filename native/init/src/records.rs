@@ -9,7 +9,7 @@ use rustix::io::Result;
 use crate::console::say;
 use crate::failure::{Failure, OrFail, Outcome, Reason};
 use crate::files::{open_directory, write_whole};
-use crate::mounts::DATA;
+use crate::partition::DATA;
 use crate::place::{DataAt, Place};
 use crate::ring;
 

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Result;
 
 use crate::failure::{Failure, Outcome};
@@ -20,6 +20,7 @@ const MOST_DENIALS: usize = 512;
 const NOTIF_RECV: usize = 0xc050_2100;
 const NOTIF_SEND: usize = 0xc018_2101;
 const NOTIF_ID_VALID: usize = 0x4008_2102;
+const NOTIF_ADD_DESCRIPTOR: usize = 0x4018_2103; // struct seccomp_notif_addfd (24)
 const FLAG_CONTINUE: u64 = 1;
 const EPERM: i32 = 1;
 
@@ -76,6 +77,9 @@ impl Denials {
         let (id, thread, call) = (asked[0], asked[1] as i32, asked[2] as i32);
         let mut standing = None;
         if let Some(tracer) = tracer {
+            if let Some(domain) = tracer.hands_over(thread, call) {
+                return hand_over(listener, id, domain).map(|()| None);
+            }
             if tracer.injects(thread, call) {
                 return answer(listener, id, true).map(|()| None);
             }
@@ -118,6 +122,17 @@ fn answer(listener: BorrowedFd, id: u64, let_through: bool) -> Result<()> {
     let verdict = if let_through { FLAG_CONTINUE << 32 } else { u64::from((-EPERM).cast_unsigned()) };
     // SAFETY: struct seccomp_notif_resp has 24 bytes: id, return value, error and flags.
     unsafe { sys::control_device(listener, NOTIF_SEND, &mut [id, 0, verdict]) }
+}
+
+/// Answer with a copy of a descriptor: the result of the call is its number there.
+fn hand_over(listener: BorrowedFd, id: u64, descriptor: BorrowedFd) -> Result<()> {
+    const SEND: u64 = 2;
+    const CLOSE_ON_EXECUTE: u64 = 0o2_000_000;
+    let ours = u64::from(descriptor.as_raw_fd().cast_unsigned());
+    let mut words = [id, SEND | ours << 32, CLOSE_ON_EXECUTE << 32];
+    // SAFETY: 24 bytes: id, flags, our number, its number (the kernel chooses), its flags.
+    let given = unsafe { sys::control_device(listener, NOTIF_ADD_DESCRIPTOR, &mut words) };
+    given.or_else(|_| answer(listener, id, false))
 }
 
 impl Denial {

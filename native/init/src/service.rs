@@ -16,6 +16,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::instance::{Instance, Limit};
+use crate::landlock::{self, Domains};
 use crate::{ports, privileges, ptrace, schedule, sys, view};
 
 pub struct Service {
@@ -49,6 +50,7 @@ pub enum Step {
     Session = 1,
     View,
     Ports,
+    Files,
     Limits,
     Schedule,
     BoundingSet,
@@ -62,10 +64,11 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 14] = [
+const STEPS: [(Step, &str); 15] = [
     (Step::Session, "start a session for the service"),
     (Step::View, "give the service mounts of its own (process 1 needs CAP_SYS_ADMIN)"),
     (Step::Ports, "restrict the TCP ports of the service"),
+    (Step::Files, "restrict the service to its files (process 1 needs CAP_SYS_ADMIN)"),
     (Step::Limits, "set a limit of the service"), // said in other words, see `refused_limit`
     (Step::Schedule, "schedule the service as the plan says (process 1 needs CAP_SYS_NICE)"),
     (Step::BoundingSet, "drop a capability (process 1 needs CAP_SETPCAP)"),
@@ -88,7 +91,12 @@ struct Words {
 
 /// Start the service. It returns when the listener is known; `execve` may still be on its way, so
 /// that the caller can answer for it should the policy ask.
-pub fn start(instance: &Instance, policy: &[u64], traced: bool) -> Outcome<Service> {
+pub fn start(
+    instance: &Instance,
+    policy: &[u64],
+    domains: Option<&Domains>,
+    traced: bool,
+) -> Outcome<Service> {
     if traced {
         require_trace_right()?;
     }
@@ -99,7 +107,7 @@ pub fn start(instance: &Instance, policy: &[u64], traced: bool) -> Outcome<Servi
     let pid =
         sys::clone_sharing_descriptors().or_fail(format_args!("cannot start a process for the service"))?;
     if pid == 0 {
-        become_service(instance, policy, &words, report);
+        become_service(instance, policy, domains, &words, report);
     }
     if traced {
         trace(pid)?;
@@ -183,11 +191,17 @@ fn is_dead(pid: i32) -> bool {
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
 }
 
-fn become_service(instance: &Instance, policy: &[u64], words: &Words, report: &Report) -> ! {
+fn become_service(
+    instance: &Instance,
+    policy: &[u64],
+    domains: Option<&Domains>,
+    words: &Words,
+    report: &Report,
+) -> ! {
     while report.released.load(Ordering::Acquire) == 0 {
         pause_us(100);
     }
-    let (step, error) = match give_up_privileges(instance, report) {
+    let (step, error) = match give_up_privileges(instance, domains, report) {
         Err(failed) => failed,
         Ok(()) => match sys::install_filter(policy) {
             Err(error) => (Step::Filter, error),
@@ -208,12 +222,19 @@ fn pointers(words: &[CString]) -> Vec<*const c_char> {
 }
 
 /// Everything of the child that needs the rights of process 1, in the order in which they vanish.
-fn give_up_privileges(instance: &Instance, report: &Report) -> Result<(), (Step, Errno)> {
+fn give_up_privileges(
+    instance: &Instance,
+    domains: Option<&Domains>,
+    report: &Report,
+) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |error: Errno| (step, error);
     setsid().map_err(at(Step::Session))?;
     view::narrow(&instance.mounts).map_err(at(Step::View))?;
     if let Some(network) = &instance.network {
         ports::confine(network).map_err(at(Step::Ports))?;
+    }
+    if let Some(domains) = domains {
+        landlock::restrict_self(domains.first()).map_err(at(Step::Files))?;
     }
     privileges::set_limits(&instance.limits).map_err(|(index, error)| {
         report.limit.store(index as i32, Ordering::Relaxed);

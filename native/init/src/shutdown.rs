@@ -1,7 +1,6 @@
 //! The end: everything is sent, written and released, then the machine or the container ends.
 
 use alloc::format;
-use alloc::string::String;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::sync;
@@ -11,7 +10,7 @@ use rustix::system::{RebootCommand, reboot};
 use crate::console::{self, pause_ms, say};
 use crate::control::Control;
 use crate::instance::Instance;
-use crate::mounts::DATA;
+use crate::partition::{DATA, Held};
 use crate::place::DataAt;
 use crate::{processes, ring, sys};
 
@@ -36,7 +35,7 @@ pub fn set_machine(machine: bool) {
 pub fn finish(
     instance: &Instance,
     data: &DataAt,
-    holders: &[String],
+    held: Held,
     control: Option<&mut Control>,
     ending: Ending,
 ) -> ! {
@@ -52,7 +51,7 @@ pub fn finish(
     };
     let_tcp_finish();
     ring::close();
-    release_data(data, holders);
+    release_data(data, held);
     if let Some(control) = control {
         control.event("exited", &fields);
         control.flush(CONTROL_MS);
@@ -75,7 +74,7 @@ fn let_tcp_finish() {
     }
 }
 
-fn release_data(data: &DataAt, holders: &[String]) {
+fn release_data(data: &DataAt, held: Held) {
     sync();
     if !matches!(data, DataAt::Device(_)) {
         return; // memory is forgotten; a directory belongs to the container runtime
@@ -83,7 +82,8 @@ fn release_data(data: &DataAt, holders: &[String]) {
     // Whatever still has a mount of it: at this moment the file system becomes whole.
     let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let _ = mount_remount(DATA, read_only, c"");
-    for path in holders.iter().rev() {
+    drop(held.lock); // an open file would keep the partition busy
+    for path in held.mounts.iter().rev() {
         let _ = unmount(path.as_str(), UnmountFlags::empty());
     }
     sync();

@@ -34,6 +34,8 @@ pub struct Process {
     /// How many filters it should have: those that it was made with, and the rows since. None where
     /// the kernel does not say.
     pub filters: Option<usize>,
+    /// The Landlock domains that it inherited or that were put on it (numbers of `Domains`).
+    pub domains: Vec<usize>,
 }
 
 impl Process {
@@ -50,6 +52,7 @@ impl Process {
             inherited: rows.len(),
             rows,
             filters,
+            domains: Vec::new(),
         }
     }
 }
@@ -59,6 +62,8 @@ pub struct Thread {
     pub pid: i32,
     /// It has executed a program, or was forked, and is to get its boot row at its next call.
     pub fresh: bool,
+    /// Likewise, and this is the Landlock domain that it has to get first.
+    pub domain: Option<usize>,
     /// It is in listen(2).
     pub listening: bool,
     pub injection: Option<Box<Injection>>,
@@ -112,7 +117,7 @@ impl Tracees {
     }
 
     pub fn add_thread(&mut self, tid: i32, pid: i32) {
-        let thread = Thread { tid, pid, fresh: false, listening: false, injection: None };
+        let thread = Thread { tid, pid, fresh: false, domain: None, listening: false, injection: None };
         match self.threads.binary_search_by_key(&tid, |thread| thread.tid) {
             Ok(place) => self.threads[place] = thread,
             Err(place) => self.threads.insert(place, thread),
@@ -123,7 +128,7 @@ impl Tracees {
     pub fn add_fork(&mut self, pid: i32, parent: &Process) {
         let filters = filters_of(pid);
         let child = Process::new(pid, parent.program.clone(), Role::Worker, parent.rows.clone(), filters);
-        self.add_process(Process { listens: parent.listens, ..child });
+        self.add_process(Process { listens: parent.listens, domains: parent.domains.clone(), ..child });
     }
 
     /// The maker of a process that was seen before tells of it.
@@ -134,6 +139,9 @@ impl Tracees {
         known.rows.clone_from(&maker.rows);
         known.inherited = known.rows.len();
         known.rows.extend(since);
+        if known.domains.len() < maker.domains.len() {
+            known.domains.clone_from(&maker.domains);
+        }
         known.listens = maker.listens;
         known.presumed = false;
     }

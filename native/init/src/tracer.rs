@@ -9,9 +9,11 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::inject::{Injection, Step};
+use crate::landlock::Domains;
 use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
 use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
 use crate::seccomp::Denial;
@@ -22,6 +24,7 @@ use crate::{processes, resume};
 
 pub struct Tracer {
     rows: Rows,
+    domains: Option<Domains>,
     tracees: Tracees,
     pub unnarrowed: Unnarrowed,
     audit: bool,
@@ -29,12 +32,14 @@ pub struct Tracer {
 
 impl Tracer {
     /// Of a service whose first process, `pid`, has been seized.
-    pub fn new(rows: Rows, pid: i32, audit: bool) -> Self {
+    pub fn new(rows: Rows, domains: Option<Domains>, pid: i32, audit: bool) -> Self {
         let mut tracees = Tracees::default();
         // The policy, and what a container runtime has put on process 1.
         let filters = processes::filters_of(1).map(|filters| filters + 1);
-        tracees.add_process(Process::new(pid, String::new(), Role::Main, Vec::new(), filters));
-        Tracer { rows, tracees, unnarrowed: Unnarrowed::default(), audit }
+        let mut first = Process::new(pid, String::new(), Role::Main, Vec::new(), filters);
+        first.domains.extend(domains.as_ref().map(|_| 0));
+        tracees.add_process(first);
+        Tracer { rows, domains, tracees, unnarrowed: Unnarrowed::default(), audit }
     }
 
     /// A task has ended, and the kernel has forgotten it.
@@ -79,6 +84,13 @@ impl Tracer {
         injection.is_some_and(|injection| injection.makes(call as u64))
     }
 
+    /// The Landlock domain that a thread asks for because process 1 makes it ask.
+    pub fn hands_over(&mut self, tid: i32, call: i32) -> Option<BorrowedFd<'_>> {
+        let injection = self.tracees.thread(tid)?.injection.as_ref()?;
+        let number = injection.asks_for(call as u64)?;
+        self.domains.as_ref().map(|domains| domains.ruleset(number))
+    }
+
     /// Role and phase of the process that a thread belongs to, as members of a JSON object.
     pub fn standing(&mut self, tid: i32) -> Option<String> {
         self.tracees.owner(tid).map(|process| standing(process.role, process.settled))
@@ -91,7 +103,7 @@ impl Tracer {
     /// Whether a thread has to stop at its next call, or at the end of the one it is in.
     fn is_watched(&mut self, tid: i32) -> bool {
         let Some(thread) = self.tracees.thread(tid) else { return false };
-        if thread.fresh || thread.listening || thread.injection.is_some() {
+        if thread.fresh || thread.domain.is_some() || thread.listening || thread.injection.is_some() {
             return true;
         }
         let Some(process) = self.tracees.owner(tid) else { return false };
@@ -154,8 +166,13 @@ impl Tracer {
         let Some(process) = self.tracees.owner(pid).cloned() else { return };
         let program = processes::program_of(pid);
         self.expect_row(&program, Role::Main);
+        let domain = self.domains.as_ref().map(|domains| domains.of(&program));
+        let domain = domain.filter(|number| !process.domains.contains(number));
         let fresh = Process::new(pid, program, Role::Main, process.rows, process.filters);
-        self.tracees.add_process(Process { listens: process.listens, ..fresh });
+        self.tracees.add_process(Process { listens: process.listens, domains: process.domains, ..fresh });
+        if let Some(thread) = self.tracees.thread(pid) {
+            thread.domain = domain;
+        }
         self.begins(pid);
     }
 
@@ -186,7 +203,9 @@ impl Tracer {
         }
         match at {
             At::Entry { call, arguments, architecture: X86_64 } => {
-                if core::mem::take(&mut thread.fresh) {
+                if let Some(number) = thread.domain.take() {
+                    self.confine(tid, number);
+                } else if core::mem::take(&mut thread.fresh) {
                     self.narrow(tid, false);
                 } else if self.is_watched(tid) {
                     self.look(tid, waits(call, &arguments));
@@ -274,15 +293,24 @@ impl Tracer {
         if filters.is_some_and(|(found, ours)| found > ours) {
             return self.unnarrowed.note(&process.program, process.role, serving, Why::OwnFilters);
         }
-        match Injection::begin(tid, &self.rows.filters[row].instructions) {
-            Ok(injection) => {
-                process.rows.push(row);
-                process.filters = process.filters.map(|filters| filters + 1);
-                if let Some(thread) = self.tracees.thread(tid) {
-                    thread.injection = Some(Box::new(injection));
-                }
-            }
-            Err(error) => self.complain(tid, error),
+        process.rows.push(row);
+        process.filters = process.filters.map(|filters| filters + 1);
+        let begun = Injection::of_filter(tid, &self.rows.filters[row].instructions);
+        self.take_injection(tid, begun);
+    }
+
+    /// Begin to put the Landlock domain of its program on a thread that enters a call.
+    fn confine(&mut self, tid: i32, number: usize) {
+        let Some(process) = self.tracees.owner(tid) else { return };
+        process.domains.push(number);
+        self.take_injection(tid, Injection::of_domain(tid, number));
+    }
+
+    fn take_injection(&mut self, tid: i32, begun: rustix::io::Result<Injection>) {
+        match (begun, self.tracees.thread(tid)) {
+            (Ok(injection), Some(thread)) => thread.injection = Some(Box::new(injection)),
+            (Ok(_), None) => {}
+            (Err(error), _) => self.complain(tid, error),
         }
     }
 

@@ -9,7 +9,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_chang
 
 use crate::files::open_directory;
 use crate::instance::{Kind, Mount};
-use crate::mounts::{DATA, flags_of};
+use crate::mounts::flags_of;
+use crate::partition::DATA;
 use crate::sys;
 
 const DEEPEST: usize = 8;

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from onejob.builder.domains import domains_of
 from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
 from onejob.model.plan import CheckedCall, MatrixRow, Mount, Network, Plan
@@ -13,6 +14,7 @@ INSTANCE = "/.onejob/instance.json"
 POLICY = "/.onejob/policy.bpf"
 DATA = "/.onejob/data"
 ROWS = "/.onejob/rows.bpf"
+INIT = "onejob-init"
 
 # The calls of a row in one phase, and those of them whose arguments are checked.
 Cell = tuple[tuple[str, ...], tuple[CheckedCall, ...]]
@@ -30,11 +32,20 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
     first instruction, and how many they are. Empty where the matrix is not enforced.
     """
     instance = _instance(plan)
+    if plan.landlock != "none":
+        instance["landlock"] = {
+            "required": plan.landlock == "required",
+            "domains": domains_of(plan.grants, _init_path(plan)),
+        }
     if places:
         instance["rows"] = [_row(row, places) for row in plan.matrix]
     if files := counted_programs(plan):
         instance["counts"] = (plan.memory_manager.counts, files, COUNTS_BYTES)
     return json.dumps(instance, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _init_path(plan: Plan) -> str:
+    return next((file.path for file in plan.files if file.native == INIT), "")
 
 
 def _row(row: MatrixRow, places: Mapping[Cell, tuple[int, int]]) -> dict[str, Any]:

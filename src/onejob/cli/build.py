@@ -9,6 +9,8 @@ from onejob.base.natives import cache_path
 from onejob.builder.image import build_image, image_facts
 from onejob.cli.plan import (
     HardwareOption,
+    LandlockChoice,
+    LandlockOption,
     LostOption,
     MemoryChoice,
     MemoryOption,
@@ -36,6 +38,7 @@ def build(
     trust: TrustOption = TrustChoice.known,
     memory: MemoryOption = MemoryChoice.static,
     unsafe_free: UnsafeFreeOption = False,
+    landlock: LandlockOption = LandlockChoice.required,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -48,7 +51,7 @@ def build(
       onejob build nginx.profile.xml --hardware qemu-q35 -o nginx-q35.onejob
     """
     loaded = load_profile(profile)
-    plan = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free)
+    plan = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock)
     with progress() as shown:
         image = build_image(
             plan,

@@ -9,7 +9,7 @@ import typer
 from onejob.cli.show import print_table
 from onejob.model.image import open_image
 from onejob.model.profile_xml import load_profile
-from onejob.report.layers import devices_table, entries_table, list_folder
+from onejob.report.layers import devices_table, entries_table, grants_table, list_folder
 
 
 def files(
@@ -37,3 +37,5 @@ def files(
     if not folder:
         print_table(*devices_table(image.plan))
     print_table(*entries_table(found[0].path, found))
+    if image.plan.landlock != "none":
+        print_table(*grants_table(image.plan, found[0].path))

@@ -36,6 +36,14 @@ class MemoryChoice(StrEnum):
     none = "none"
 
 
+class LandlockChoice(StrEnum):
+    """What becomes of the start where the kernel has no Landlock."""
+
+    required = "required"
+    optional = "optional"
+    none = "none"
+
+
 READY_HARDWARE = ("qemu-microvm", "qemu-q35")
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile (XML).")]
@@ -58,6 +66,10 @@ MemoryOption = Annotated[
 UnsafeFreeOption = Annotated[
     bool, typer.Option("--unsafe-free", help="Count wrong frees, and let them pass.")
 ]
+LandlockOption = Annotated[
+    LandlockChoice,
+    typer.Option("--landlock", help="Each program to its own files: needed, if there, or not."),
+]
 
 
 def plan(
@@ -70,6 +82,7 @@ def plan(
     trust: TrustOption = TrustChoice.known,
     memory: MemoryOption = MemoryChoice.static,
     unsafe_free: UnsafeFreeOption = False,
+    landlock: LandlockOption = LandlockChoice.required,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -79,7 +92,7 @@ def plan(
       onejob plan nginx.profile.xml --hardware qemu-q35 -o nginx.plan.json
     """
     loaded = load_profile(profile)
-    made = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free)
+    made = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock)
     if output is None:
         out.file.write(to_json(made))
     else:
@@ -93,6 +106,7 @@ def plan_for(
     trust: TrustChoice = TrustChoice.known,
     memory: MemoryChoice = MemoryChoice.static,
     unsafe_free: bool = False,
+    landlock: LandlockChoice = LandlockChoice.required,
 ) -> Plan:
     """The plan, its warnings shown."""
     components = load_components(data_path("components"))
@@ -104,6 +118,7 @@ def plan_for(
         trust=trust.value,
         memory=memory.value,
         unsafe_free=unsafe_free,
+        landlock=landlock.value,
     )
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)

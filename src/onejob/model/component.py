@@ -22,7 +22,7 @@ class AskedBy(Noun):
 
     `reachable` are calls that the code can reach, made or not; `starts` is what the service starts;
     `policies` are scheduling policies of its threads (sched(7), in lower case). `natives` are parts
-    of onejob that the image carries.
+    of onejob that the image carries, and `protections` the kernel's that the plan puts to use.
     """
 
     always: bool = False
@@ -40,6 +40,7 @@ class AskedBy(Noun):
     starts: tuple[StartHow, ...] = ()
     reachable: tuple[str, ...] = ()
     natives: tuple[str, ...] = ()
+    protections: tuple[str, ...] = ()
 
 
 class Size(Noun):

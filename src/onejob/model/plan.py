@@ -19,6 +19,13 @@ ArgumentValues = tuple[Word, ...]
 # What a plan takes: what was observed, with its needs; also what is known of it (named files, the C
 # library's error paths); also every call that code was found to reach. Each takes more.
 Trust = Literal["observed", "known", "union"]
+# A kernel without Landlock ends the start, or is said on the console; or nobody asks for it.
+Landlock = Literal["required", "optional", "none"]
+# Access rights of Landlock (LANDLOCK_ACCESS_FS_* of linux/landlock.h); reading is not restricted.
+Right = Literal[
+    "execute", "write-file", "remove-dir", "remove-file", "make-dir", "make-reg", "make-sock",
+    "make-fifo", "make-sym", "refer", "truncate",
+]  # fmt: skip
 
 
 class KernelOption(Noun):
@@ -133,6 +140,15 @@ class MatrixRow(Noun):
     serve: tuple[str, ...] = ()
     boot_arguments: tuple[CheckedCall, ...] = ()
     serve_arguments: tuple[CheckedCall, ...] = ()
+
+
+class Grant(Noun):
+    """What processes of `program` may do to `path`, or below it, that all else is refused."""
+
+    program: AbsolutePath
+    path: AbsolutePath
+    rights: tuple[Right, ...]
+    reason: str
 
 
 class MemoryArray(Noun):
@@ -266,6 +282,8 @@ class Plan(Noun):
     argument_checks: tuple[ArgumentCheck, ...] = ()
     answered_calls: tuple[AnsweredCall, ...] = ()
     matrix: tuple[MatrixRow, ...]
+    landlock: Landlock = "required"
+    grants: tuple[Grant, ...] = ()
     memory: tuple[MemoryArray, ...]
     memory_manager: MemoryManager = MemoryManager()
     dimensions: tuple[Dimension, ...]

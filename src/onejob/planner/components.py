@@ -20,6 +20,7 @@ def choose_components(
     filesystems: set[str],
     trust: Trust,
     natives: Set[str] = frozenset(),
+    protections: Set[str] = frozenset(),
 ) -> dict[str, tuple[Component, str]]:
     """The asked-for components by name, each with what asked for it; repeated until none is new.
 
@@ -33,6 +34,9 @@ def choose_components(
         for native in asked.natives:
             if native in natives:
                 return f"the image carries {native}"
+        for protection in asked.protections:
+            if protection in protections:
+                return f"the plan protects with {protection}"
         return _who_asks(asked, evidence, hardware, filesystems, chosen)
 
     while True:

@@ -6,7 +6,7 @@ that clears its environment cannot lose it (ld.so(8)).
 
 from collections.abc import Iterable, Sequence
 
-from onejob.model.plan import LeftOut, MemoryArray, MemoryManager, Mount, PlannedFile
+from onejob.model.plan import LeftOut, MemoryArray, MemoryManager, Mount, PlannedFile, Right
 from onejob.model.profile import FileUse, Profile
 from onejob.model.workload import Workload
 
@@ -98,6 +98,17 @@ def manager_mounts(manager: MemoryManager, arrays: Iterable[MemoryArray]) -> tup
             reason="the memory manager counts blocks from arrays, and relayed ones, there",
         ),
     )  # fmt: skip
+
+
+def manager_changes(
+    manager: MemoryManager, arrays: Iterable[MemoryArray]
+) -> tuple[tuple[str, str, set[Right], str], ...]:
+    """What it changes: program, path, rights, reason."""
+    if manager.kind == "none":
+        return ()
+    reason = "the memory manager counts in its file there, which process 1 has made"
+    programs = sorted({array.program for array in arrays})
+    return tuple((program, manager.counts, {"write-file"}, reason) for program in programs)
 
 
 def manager_kib(profile: Profile, arrays: Iterable[MemoryArray]) -> int:

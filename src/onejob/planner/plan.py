@@ -7,6 +7,8 @@ from onejob.model.component import Component
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware
 from onejob.model.plan import (
+    Capability,
+    Landlock,
     Machine,
     MemoryArray,
     MemoryManager,
@@ -33,9 +35,11 @@ from onejob.planner.components import choose_components, kernel_arguments, kerne
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
+from onejob.planner.grants import MOUNTING, plan_grants
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.memory import plan_memory, with_head_room
 from onejob.planner.memory_manager import (
+    manager_changes,
     manager_files,
     manager_kib,
     manager_mounts,
@@ -65,6 +69,7 @@ def make_plan(
     trust: Trust = "known",
     memory: Literal["static", "none"] = "static",
     unsafe_free: bool = False,
+    landlock: Landlock = "required",
 ) -> Plan:
     """Decide everything about one image; `trust` says what besides the observed is taken, `memory`
     who serves malloc, and `unsafe_free` that wrong frees are let pass.
@@ -78,16 +83,16 @@ def make_plan(
     arrays, manager = _plan_memory(profile, workload, memory, unsafe_free)
     mounts, write_warnings = plan_mounts(profile)
     mounts += manager_mounts(manager, arrays)
-    chosen = choose_components(
-        components, evidence, hardware, _filesystems(mounts), trust, manager_natives(manager)
-    )
     left_out = idle_libraries(profile)
     idle = {item.path for item in left_out}
+    extra = (*service_folders(workload, profile), *manager_files(manager))
+    files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle, extra)
+    landlock, landlock_warnings = _landlock(landlock, evidence)
+    changes = manager_changes(manager, arrays)
+    chosen = _choose(components, evidence, hardware, mounts, trust, manager, landlock)
     machine = _plan_machine(hardware, profile, arrays)
     service = _plan_service(workload, profile)
     network, network_warnings = plan_network(evidence, workload.ports)
-    extra = (*service_folders(workload, profile), *manager_files(manager))
-    files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle, extra)
     return Plan(
         name=profile.name,
         trust=trust,
@@ -102,15 +107,38 @@ def make_plan(
         left_out=left_out,
         mounts=mounts,
         **_plan_calls(profile, chosen, trust),
+        landlock=landlock,
+        grants=plan_grants(profile, mounts, files, changes) if landlock != "none" else (),
         memory=arrays,
         memory_manager=manager,
         dimensions=plan_dimensions(evidence, machine, chosen),
         settings=plan_settings(chosen),
-        capabilities=plan_capabilities(
-            evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
-        ),
+        capabilities=_plan_capabilities(evidence, service),
         network=network,
-        warnings=(*write_warnings, *file_warnings, *network_warnings),
+        warnings=(*write_warnings, *file_warnings, *landlock_warnings, *network_warnings),
+    )
+
+
+def _choose(
+    components: Sequence[Component],
+    evidence: Evidence,
+    hardware: Hardware,
+    mounts: tuple[Mount, ...],
+    trust: Trust,
+    manager: MemoryManager,
+    landlock: Landlock,
+) -> Chosen:
+    """The components, also those that the plan itself asks for."""
+    natives, protections = manager_natives(manager), _protections(landlock, mounts)
+    filesystems = _filesystems(mounts)
+    return choose_components(
+        components, evidence, hardware, filesystems, trust, natives, protections
+    )
+
+
+def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:
+    return plan_capabilities(
+        evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
     )
 
 
@@ -175,6 +203,20 @@ def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
     if workload.name != profile.name:
         raise InputError(f"profile of {profile.name!r}, but its workload is {workload.name!r}'s")
     return workload
+
+
+def _landlock(wanted: Landlock, evidence: Evidence) -> tuple[Landlock, tuple[str, ...]]:
+    """Whether Landlock is used: not for a service that mounts, which it cannot do under it."""
+    mounts = next((call for call in MOUNTING if evidence.succeeded(call)), None)
+    if wanted == "none" or mounts is None:
+        return wanted, ()
+    return "none", (f"the service calls {mounts}, so Landlock does not restrict its programs",)
+
+
+def _protections(landlock: Landlock, mounts: tuple[Mount, ...]) -> set[str]:
+    """What of the kernel's the plan puts to use."""
+    found = set() if landlock == "none" else {"landlock"}
+    return found | ({"project-quota"} if any(mount.kind == "data" for mount in mounts) else set())
 
 
 def _filesystems(mounts: tuple[Mount, ...]) -> set[str]:

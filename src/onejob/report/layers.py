@@ -54,6 +54,17 @@ def devices_table(plan: Plan) -> Table:
     return Table("where paths lie", ("from", "device", "rules", "reason"), tuple(rows))
 
 
+def grants_table(plan: Plan, folder: str = "/") -> Table:
+    """Which program may change or execute what at `folder`, below it or above it, and why."""
+    init = next((file.path for file in plan.files if file.native == "onejob-init"), "")
+    rows = tuple(
+        (posixpath.basename(grant.program), grant.path, " ".join(grant.rights), grant.reason)
+        for grant in plan.grants
+        if grant.program != init and (is_below(grant.path, folder) or is_below(folder, grant.path))
+    )
+    return Table("who may change what", ("program", "below", "may", "reason"), rows)
+
+
 def entries_table(folder: str, entries: Iterable[Entry]) -> Table:
     """Entries as a table."""
     rows = tuple(

@@ -1,19 +1,29 @@
 """What a rehearsal can find wrong with an image, each with its remedy; pure functions."""
 
+import errno
 import json
+import os
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from onejob.model.errors import InputError
+from onejob.model.file_uses import WRITES
 from onejob.model.paths import is_below
 from onejob.model.plan import Plan
 from onejob.model.profile import FileUse, Profile
+from onejob.model.syscalls import call_name
 from onejob.system.instance import Denial
 
-ENOENT = 2
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV}
+# Calls that change or execute what their path says; opens are told apart by their flags.
+CHANGES = {
+    "creat", "truncate", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat",
+    "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "bind", "execve",
+    "execveat",
+}  # fmt: skip
 MAX_LINKS = 40
 AGAIN = "profile again, and build the image from that profile"
 
@@ -78,7 +88,7 @@ def asked_in_vain(recording: Path, profile: Profile, plan: Plan) -> list[Finding
     programs = {call.program for call in profile.calls}
     known = {file.path: file for file in profile.files if was_there(file)}
     counts: dict[tuple[str, str], int] = {}
-    for program, path, count in _not_found(recording):
+    for program, path, count, _ in _asked(recording, {errno.ENOENT}):
         if program in programs and path in known and not _is_made_up(path, plan):
             counts[path, program] = counts.get((path, program), 0) + count
     return [
@@ -91,20 +101,58 @@ def asked_in_vain(recording: Path, profile: Profile, plan: Plan) -> list[Finding
     ]
 
 
+def refused_files(recording: Path, profile: Profile, plan: Plan) -> list[Finding]:
+    """Changes and executions that were refused in a rehearsal, of files that the same program did
+    change or execute when profiled, and in a place where the plan has it do so.
+
+    Not where that program met the same error when profiled: of what, is not in a profile.
+    """
+    normal = {(call.program, error) for call in profile.calls for error in call.errors}
+    could = {
+        (use.program, file.path)
+        for file in profile.files
+        for use in file.uses
+        if use.how in WRITES or use.how == "executed"
+    }
+    places = [mount.path for mount in plan.mounts]
+    counts: dict[tuple[str, str], int] = {}
+    for program, path, count, file in _asked(recording, REFUSALS):
+        if (program, file["error"]) in normal or (program, path) not in could or _looks(file):
+            continue
+        if any(is_below(path, place) for place in places):
+            counts[program, path] = counts.get((program, path), 0) + count
+    return [
+        Finding(
+            "refused-file",
+            f"{program} was refused {path} ({count}x), which it could use when profiled",
+            "look at what it may with: onejob files IMAGE DIRECTORY; and please report this",
+        )
+        for (program, path), count in sorted(counts.items())
+    ]
+
+
 def was_there(file: FileUse) -> bool:
     """Whether `file` existed before the profiled run, and whoever asked for it found it."""
     hows = {use.how for use in file.uses}
     return file.existed and file.kind != "missing" and bool(hows) and "missing" not in hows
 
 
-def _not_found(recording: Path) -> Iterable[tuple[str, str, int]]:
-    """Program, path and count of what was asked for in vain."""
+def _looks(file: Mapping[str, Any]) -> bool:
+    """Whether a call only looks at its file, which may be refused by owner and mode alone."""
+    name = call_name(int(file["nr"]))
+    if name in ("open", "openat", "openat2"):
+        return not int(file["flags"]) & os.O_ACCMODE
+    return name not in CHANGES
+
+
+def _asked(recording: Path, errors: Set[int]) -> Iterable[tuple[str, str, int, Mapping[str, Any]]]:
+    """Program, path, count and the rest of what was answered with one of `errors`."""
     try:
         data = json.loads(recording.read_text())
         paths = {program["id"]: str(program["path"]) for program in data["programs"]}
         for file in data["files"]:
-            if file["error"] == ENOENT:
-                yield paths[file["program"]], str(file["path"]), int(file["count"])
+            if file["error"] in errors:
+                yield paths[file["program"]], str(file["path"]), int(file["count"]), file
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"recording {recording}: {error!r}") from error
 

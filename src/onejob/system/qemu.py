@@ -1,7 +1,9 @@
 """An image in a QEMU guest: its own kernel booted directly, no firmware, no boot loader."""
 
+import fcntl
 import os
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -9,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from onejob.base.process import end_group, find_tool, run_tool
-from onejob.model.errors import LacksError
+from onejob.model.errors import InputError, LacksError
 from onejob.model.image import Image
 from onejob.system.console import Console
 from onejob.system.control import Control
@@ -26,6 +28,8 @@ from onejob.system.kvm import Accelerator, find_accelerator, find_qemu
 from onejob.system.network import Publish, free_port, need_port
 
 DATA_MIB = 64
+# No blocks kept for root; quotas by project, so that logs can be given their share.
+_FILE_SYSTEM = ["-m", "0", "-L", "onejob-data", "-O", "quota,project", "-E", "quotatype=prjquota"]
 
 
 class QemuInstance(Instance):
@@ -62,6 +66,7 @@ def qemu_instance(
         disk = data or folder / "data.img"
         if not disk.exists():
             make_data_disk(disk, DATA_MIB)
+        lock = stack.enter_context(locked_disk(disk))
         accelerator = accelerator or find_accelerator(kernel, how)
         memory = memory_mib or -(-image.plan.machine.memory_kib // 1024)
         forwards = [*publish, *_free_forwards(image, publish)]
@@ -80,7 +85,7 @@ def qemu_instance(
             words += network_words(how, forwards, closed=closed)
             words += ["-kernel", str(kernel.absolute())]
             words += ["-append", kernel_line(image, control=True)]
-            guest = Guest(words, console, theirs.fileno())
+            guest = Guest(words, console, theirs.fileno(), lock)
             stack.callback(guest.end)
         console.stop_writing()
         addresses = {f.port: f"{_reachable(f.host)}:{f.host_port}" for f in reversed(forwards)}
@@ -92,13 +97,13 @@ def qemu_instance(
 
 
 class Guest:
-    """The QEMU process."""
+    """The QEMU process, which keeps `descriptors` open."""
 
-    def __init__(self, words: Sequence[str], console: Console, control: int) -> None:
+    def __init__(self, words: Sequence[str], console: Console, *descriptors: int) -> None:
         self.since = time.monotonic()
         self._process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=console.writing, stderr=console.writing,
-            cwd="/", pass_fds=[control], start_new_session=True,
+            cwd="/", pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip
 
     def ended(self) -> int | None:
@@ -110,6 +115,29 @@ class Guest:
         end_group(self._process)
 
 
+@contextmanager
+def locked_disk(path: Path) -> Iterator[int]:
+    """A descriptor that keeps other instances from the disk image; whoever has a copy holds on.
+
+    InputError where it cannot be a disk, or is in use.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        hint = "give a disk image that can be written"
+        raise InputError(f"data disk {path}: {error.strerror}", hint) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InputError(f"data disk {path} is no file", "give a disk image")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError as error:
+        hint = "stop that one, or give another disk"
+        raise InputError(f"data disk {path}: another instance uses it", hint) from error
+    finally:
+        os.close(descriptor)
+
+
 def make_data_disk(path: Path, size_mib: int) -> None:
     """A sparse disk image at `path` with an empty ext4; whole, or not there."""
     mkfs = find_tool("mkfs.ext4", "e2fsprogs")
@@ -117,7 +145,7 @@ def make_data_disk(path: Path, size_mib: int) -> None:
     try:
         with partial.open("xb") as file:
             os.truncate(file.fileno(), size_mib * 1024 * 1024)
-        run_tool([mkfs, "-q", "-F", "-m", "0", "-L", "onejob-data", partial], timeout=60)
+        run_tool([mkfs, "-q", "-F", *_FILE_SYSTEM, partial], timeout=60)
         partial.rename(path)
     except OSError as error:
         raise LacksError(f"data disk {path}: {error.strerror}", "free some space") from error

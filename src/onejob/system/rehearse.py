@@ -17,7 +17,14 @@ from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Drill, Expect, Ready, Stop, Workload
-from onejob.system.findings import Finding, asked_in_vain, denied, left_out, not_narrowed
+from onejob.system.findings import (
+    Finding,
+    asked_in_vain,
+    denied,
+    left_out,
+    not_narrowed,
+    refused_files,
+)
 from onejob.system.host import HostInstance, host_instance
 from onejob.system.instance import Denial, sorted_denials
 from onejob.system.qemu import QemuInstance, qemu_instance
@@ -73,6 +80,7 @@ def rehearse(
             run.failed(error)
         if recording is not None and recording.exists():
             run.findings += asked_in_vain(recording, profile, image.plan)
+            run.findings += refused_files(recording, profile, image.plan)
     return run.report()
 
 

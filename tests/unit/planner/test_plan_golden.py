@@ -41,7 +41,7 @@ def test_every_decision_has_a_reason() -> None:
     reasons = _reasons(made.model_dump())
     decided = (
         made.kernel_options, made.kernel_arguments, made.files, made.mounts, made.calls,
-        made.memory, made.dimensions, made.settings, made.capabilities, made.left_out,
+        made.memory, made.dimensions, made.settings, made.capabilities, made.left_out, made.grants,
         made.network.ports, made.argument_checks, made.answered_calls,
     )  # fmt: skip
     assert (

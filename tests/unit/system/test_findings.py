@@ -10,7 +10,14 @@ from built_plans import folder, make_plan, symlink, text_file
 from onejob.model.errors import InputError
 from onejob.model.plan import Plan
 from onejob.model.profile import CallUse, FileUse, Profile, Use
-from onejob.system.findings import PlannedRoot, asked_in_vain, denied, left_out, not_narrowed
+from onejob.system.findings import (
+    PlannedRoot,
+    asked_in_vain,
+    denied,
+    left_out,
+    not_narrowed,
+    refused_files,
+)
 from onejob.system.instance import Denial
 
 PROGRAM = "/usr/sbin/daemon"
@@ -65,6 +72,41 @@ def recording(folder: Path, *files: tuple[int, str, int]) -> Path:
     }
     (folder / "recording.json").write_text(json.dumps(data))
     return folder / "recording.json"
+
+
+OPENAT, STAT, RENAME = 257, 4, 82
+
+
+def refused(folder: Path, *files: tuple[str, int, int, int], **more: Any) -> list[str]:
+    """What is found of refused calls: path, call, flags, error."""
+    seen = [
+        {"program": 1, "path": path, "nr": nr, "flags": flags, "error": error, "count": 3}
+        for path, nr, flags, error in files
+    ]
+    data = {"programs": [{"id": 1, "path": PROGRAM}], "files": seen}
+    (folder / "recording.json").write_text(json.dumps(data))
+    known = (used("/var/log/truth", "appended"), used("/etc/daemon.conf", "written"))
+    profile = Profile(files=known, **more)
+    found = refused_files(folder / "recording.json", profile, make_plan())
+    return [finding.object for finding in found]
+
+
+def test_a_change_that_was_refused_and_was_made_when_profiled_is_found(tmp_path: Path) -> None:
+    found = refused(
+        tmp_path, ("/var/log/truth", OPENAT, 0o2001, 13), ("/var/log/truth", RENAME, 0, 1)
+    )
+    assert found == [f"{PROGRAM} was refused /var/log/truth (6x), which it could use when profiled"]
+
+
+def test_lookups_other_files_and_usual_errors_are_no_findings(tmp_path: Path) -> None:
+    looked = (("/var/log/truth", STAT, 0, 13), ("/var/log/truth", OPENAT, 0, 13))
+    others = (("/var/log/new", OPENAT, 1, 13), ("/etc/daemon.conf", OPENAT, 1, 30))
+    assert refused(tmp_path, *looked, *others) == []
+    usual = CallUse(
+        program=PROGRAM, call_name="openat", phase="boot", drill="start", count=2, failed=1,
+        errors=(13,),
+    )  # fmt: skip
+    assert refused(tmp_path, ("/var/log/truth", OPENAT, 1, 13), calls=(usual,)) == []
 
 
 def test_what_is_asked_for_in_vain_counts_only_for_the_service(tmp_path: Path) -> None:
