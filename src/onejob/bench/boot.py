@@ -39,7 +39,7 @@ class Boot(NamedTuple):
 def measure_boot(subject: Subject, progress: Progress) -> tuple[Result, ...]:
     """The ratio of the medians."""
     image, workload = subject.image, subject.workload
-    stock = find_stock_guest(workload.packages, progress)
+    stock = find_stock_guest(workload, progress)
     progress.stage("boot")
     accelerator = find_accelerator(image.kernel, image.plan.machine.how)
     boots = _Boots(image, workload, stock, accelerator)

@@ -47,6 +47,12 @@ FORK_SPEED = Promise("malloc-speed", "fork and first malloc in the child, of gli
 PTRACE_COST = Promise(
     "ptrace-cost", "CPU per request under the ptrace fallback, of that under strace -f", 0.5, "x"
 )
+STOCK_GUEST = Promise(
+    "stock-requests", "CPU per request in QEMU, of a stock Debian guest's", 1 / 1.3, "x"
+)
+STOCK_HOST = Promise(
+    "stock-requests", "CPU per request on the host, of the service with nothing around it", 1, "x"
+)
 EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load", 0, "")
 
 MILLION_CPU = Promise("million", "CPU to write and read a profile of a million facts", 5, "s")
@@ -55,5 +61,5 @@ MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
-    FORK_SPEED, PTRACE_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    FORK_SPEED, PTRACE_COST, STOCK_GUEST, STOCK_HOST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip

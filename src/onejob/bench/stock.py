@@ -22,10 +22,12 @@ from onejob.base.process import find_tool, run_tool
 from onejob.base.progress import Progress
 from onejob.bench.debootstrap import make_root
 from onejob.bench.sources import Source, find_source
+from onejob.bench.stock_service import folders_text, install_service, unit_text
 from onejob.model.errors import BuildError, LacksError
+from onejob.model.workload import Workload
 from onejob.system.guest import ADDRESS
 
-RECIPE = 1  # to be raised when what is made here changes
+RECIPE = 2  # to be raised when what is made here changes
 # 6.1's cloud flavour and others are smaller, but not what a Debian installation gets.
 SYSTEM = ("linux-image-amd64", "systemd-sysv", "udev", "dbus")
 SPARE_BYTES = 256 * 1024 * 1024
@@ -62,26 +64,27 @@ class StockGuest(NamedTuple):
         return self.folder / "root.img"
 
 
-def find_stock_guest(packages: tuple[str, ...], progress: Progress) -> StockGuest:
-    """The stock guest that has `packages`, from the cache or made now (some minutes).
+def find_stock_guest(workload: Workload, progress: Progress) -> StockGuest:
+    """The stock guest that runs `workload`, from the cache or made now (some minutes).
 
     LacksError where this machine has no debootstrap, no package source or is not root; BuildError
     where making it fails, which leaves nothing behind.
     """
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     source = find_source(release)
-    wanted = (*SYSTEM, *packages)
-    guest = StockGuest(cache_path() / f"stock-{stock_key(source, wanted)}")
+    wanted = (*SYSTEM, *workload.packages)
+    guest = StockGuest(cache_path() / f"stock-{stock_key(source, wanted, workload)}")
     if guest.disk.is_file():
         return guest
     need_root("making a stock guest")
     tools = [find_tool("debootstrap", "debootstrap"), find_tool("mkfs.ext4", "e2fsprogs")]
-    progress.stage("boot: making a stock guest to compare with, once")
+    progress.stage("making a stock guest to compare with, once")
     with _workshop(guest.folder) as shop:
         root = shop / "root"
         make_root(tools[0], source, wanted, root, progress)
         progress.step("setting it up")
         set_up(root)
+        install_service(root, workload)
         made = StockGuest(shop / "guest")
         made.folder.mkdir()
         take_kernel(root, made)
@@ -91,9 +94,10 @@ def find_stock_guest(packages: tuple[str, ...], progress: Progress) -> StockGues
     return guest
 
 
-def stock_key(source: Source, packages: tuple[str, ...]) -> str:
+def stock_key(source: Source, packages: tuple[str, ...], workload: Workload) -> str:
     """By what a stock guest is kept: everything that it is made from."""
-    text = json.dumps([RECIPE, source, sorted(packages), _NETWORK])
+    service = [unit_text(workload), folders_text(workload)]
+    text = json.dumps([RECIPE, source, sorted(packages), _NETWORK, service])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

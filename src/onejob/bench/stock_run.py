@@ -20,10 +20,11 @@ KERNEL_LINE = "root=/dev/vda ro console=ttyS0 quiet"
 
 
 class StockInstance(NamedTuple):
-    """A stock guest on its way up; `since` is when QEMU was started (time.monotonic)."""
+    """A stock guest on its way up; `since` is when QEMU, process `pid`, was started."""
 
     target: Instance
     since: float
+    pid: int
 
 
 def stock_words(
@@ -60,4 +61,4 @@ def stock_instance(
         console.stop_writing()
         addresses = {f.port: f"{f.host}:{f.host_port}" for f in forwards}
         target = Instance("stock guest", running, control, console, addresses, None)
-        yield StockInstance(target, running.since)
+        yield StockInstance(target, running.since, running.pid)

@@ -33,9 +33,10 @@ _FILE_SYSTEM = ["-m", "0", "-L", "onejob-data", "-O", "quota,project", "-E", "qu
 
 
 class QemuInstance(Instance):
-    """An image in a guest; `since` is when QEMU was started (time.monotonic)."""
+    """An image in a guest; `since` is when QEMU, process `pid`, was started (time.monotonic)."""
 
     since: float = 0.0
+    pid: int = 0
     memory_mib: int = 0
     accelerator = Accelerator("tcg", "")
 
@@ -90,7 +91,7 @@ def qemu_instance(
         console.stop_writing()
         addresses = {f.port: f"{_reachable(f.host)}:{f.host_port}" for f in reversed(forwards)}
         instance = QemuInstance(image.plan.name, guest, control, console, addresses, None)
-        instance.since, instance.memory_mib = guest.since, memory
+        instance.since, instance.memory_mib, instance.pid = guest.since, memory, guest.pid
         instance.accelerator, instance.data = accelerator, disk
         instance.await_started()
         yield instance
@@ -105,6 +106,11 @@ class Guest:
             words, stdin=subprocess.DEVNULL, stdout=console.writing, stderr=console.writing,
             cwd="/", pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._process.pid
 
     def ended(self) -> int | None:
         """QEMU's exit status; None while it runs."""

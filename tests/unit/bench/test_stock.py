@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+import small_world
 from onejob.base.process import find_tool
 from onejob.bench.debootstrap import debootstrap_words
 from onejob.bench.sources import Source
 from onejob.bench.stock import StockGuest, make_disk, stock_key, take_kernel, tree_bytes
 from onejob.bench.stock_run import stock_words
 from onejob.model.errors import BuildError
+from onejob.model.tomlfile import parse_toml
+from onejob.model.workload import Workload
 from onejob.system.guest import machine_words
 from onejob.system.network import Publish
 
@@ -30,10 +33,12 @@ def test_it_is_made_from_the_source_that_apt_has() -> None:
 
 
 def test_it_is_kept_by_what_it_is_made_from() -> None:
-    key = stock_key(SOURCE, ("a", "b"))
-    assert key == stock_key(SOURCE, ("b", "a"))
-    other = SOURCE._replace(suite="trixie")
-    assert len({key, stock_key(SOURCE, ("a",)), stock_key(other, ("a", "b"))}) == 3
+    workload = parse_toml(small_world.WORKLOAD, Workload, "w")
+    key = stock_key(SOURCE, ("a", "b"), workload)
+    assert key == stock_key(SOURCE, ("b", "a"), workload)
+    trixie = stock_key(SOURCE._replace(suite="trixie"), ("a", "b"), workload)
+    other = stock_key(SOURCE, ("a", "b"), workload.model_copy(update={"user": "nobody"}))
+    assert len({key, stock_key(SOURCE, ("a",), workload), trixie, other}) == 4
 
 
 def test_its_disk_is_never_written_and_its_machine_is_a_pc() -> None:
