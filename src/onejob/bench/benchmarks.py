@@ -9,6 +9,7 @@ from onejob.bench.image_size import measure_image_size
 from onejob.bench.malloc_cost import measure_malloc_cost
 from onejob.bench.malloc_speed import measure_malloc_speed
 from onejob.bench.memory_floor import measure_memory_floor
+from onejob.bench.memory_static import measure_memory_static
 from onejob.bench.million import measure_million
 from onejob.bench.profile_cost import measure_profile_cost
 from onejob.bench.ptrace_cost import measure_ptrace_cost
@@ -28,6 +29,7 @@ BENCHMARKS = (
     Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),
     Benchmark("malloc-speed", measure_malloc_speed),
+    Benchmark("memory-static", measure_memory_static),
     Benchmark("ptrace-cost", measure_ptrace_cost),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("stock-requests", measure_stock_requests),

@@ -44,6 +44,15 @@ MALLOC_SPEED_BEST = Promise(
     "malloc-speed", "malloc and free, of the best other allocator's, worst pattern", 1, "x"
 )
 FORK_SPEED = Promise("malloc-speed", "fork and first malloc in the child, of glibc's", 1, "x")
+MEMORY_RELAYED = Promise(
+    "memory-static", "blocks that no array gave, of all under all drills", 0.1, "%"
+)
+MEMORY_GROWTH = Promise(
+    "memory-static", "resident memory of the service after its load, of that at ready", 1.02, "x"
+)
+MEMORY_FAULTS = Promise(
+    "memory-static", "page faults of the service under its load, from ready on", 0, ""
+)
 PTRACE_COST = Promise(
     "ptrace-cost", "CPU per request under the ptrace fallback, of that under strace -f", 0.5, "x"
 )
@@ -61,5 +70,6 @@ MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
-    FORK_SPEED, PTRACE_COST, STOCK_GUEST, STOCK_HOST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
+    EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip

@@ -17,10 +17,14 @@ from onejob.model.workload import Workload
 
 @dataclass(frozen=True)
 class Subject:
-    """Either may be missing; a benchmark that needs it says so."""
+    """Image and profile may be missing; a benchmark that needs them says so.
+
+    `load_seconds`: how long a load goes on where its length matters.
+    """
 
     given_image: Image | None = None
     given_profile: Profile | None = None
+    load_seconds: float = 60.0
 
     @property
     def image(self) -> Image:

@@ -23,6 +23,9 @@ def bench(
     profile: Annotated[
         Path | None, typer.Option("--profile", "-p", help="A profile. Default: the image's.")
     ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="How long the load of memory-static goes on.")
+    ] = 60.0,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results there too.")
     ] = None,
@@ -46,6 +49,7 @@ def bench(
     subject = Subject(
         given_image=open_image(image) if image else None,
         given_profile=load_profile(profile) if profile else None,
+        load_seconds=seconds,
     )
     with progress() as shown:
         results = run_benchmarks(chosen, subject, shown)

@@ -4,10 +4,11 @@ By /etc/ld.so.preload and not by the environment: set-user-id programs obey it t
 that clears its environment cannot lose it (ld.so(8)).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from onejob.model.plan import LeftOut, MemoryArray, MemoryManager, Mount, PlannedFile, Right
-from onejob.model.profile import FileUse, Profile
+from onejob.model.profile import Profile
 from onejob.model.workload import Workload
 
 LIBRARY = "libonejob_memory.so"
@@ -36,7 +37,7 @@ def plan_manager(
         unsafe_free=unsafe_free,
         reason=f"the profile shows the memory blocks of {len(programs)} programs, "
         f"whose arrays take {_arrays_kib(arrays)} KiB",
-        apart=tuple(_apart(profile.files)),
+        apart=tuple(_apart(profile)),
     )
 
 
@@ -51,10 +52,11 @@ def _why_not(profile: Profile, workload: Workload, arrays: Sequence[MemoryArray]
     return ""
 
 
-def _apart(files: Iterable[FileUse]) -> Iterable[LeftOut]:
-    """Programs whose loader preloads nothing."""
-    for file in files:
-        if file.kind != "file" or not any(use.how == "executed" for use in file.uses):
+def _apart(profile: Profile) -> Iterable[LeftOut]:
+    """Programs whose loader preloads nothing; a script is none, what it is for a program is."""
+    programs = {call.program for call in profile.calls}
+    for file in profile.files:
+        if file.kind != "file" or file.path not in programs:
             continue
         if not file.interpreter and not file.needed:
             yield LeftOut(path=file.path, reason="it is statically linked: nothing is preloaded")
@@ -118,12 +120,14 @@ def manager_kib(profile: Profile, arrays: Iterable[MemoryArray]) -> int:
     what they do not change.
     """
     arrays = tuple(arrays)
-    executed = {start.child for start in profile.starts if start.how == "exec"}
+    executed = Counter[str]()
+    for start in profile.starts:
+        executed[start.child] += start.count if start.how == "exec" else 0
     peaks = {peak.program: peak.processes for peak in profile.program_peaks}
     total = 0
     for program in {array.program for array in arrays}:
         own = [array for array in arrays if array.program == program]
-        images = max(peaks.get(program, 1), 1) if program in executed else 1
+        images = max(min(peaks.get(program, 1), executed[program]), 1)
         total += images * (_arrays_kib(own) + _LIBRARY_KIB) + COUNTS_KIB
     return total
 

@@ -11,7 +11,7 @@ from onejob.model.plan import Plan
 from onejob.model.profile import ProgramAllocation, ProgramPeak, RoleCall, Start
 from onejob.planner.memory_manager import COUNTS_KIB, manager_kib
 from onejob.planner.plan import make_plan
-from small_world import PROGRAM, seen
+from small_world import PROGRAM, call, seen
 
 CALLS_OF_ANY = {"mmap", "munmap", "mremap", "madvise"}
 CALLS_AT_START = {"openat", "read", "close", "lseek", "readlinkat", "mprotect"}
@@ -74,9 +74,17 @@ def test_programs_that_the_loader_does_not_serve_are_named() -> None:
         seen("/bin/static", "executed"),
         seen("/bin/other", "executed", interpreter="/lib/ld-musl-x86_64.so.1"),
         seen("/bin/usual", "executed", interpreter="/lib64/ld-linux-x86-64.so.2"),
-        seen("/bin/read", "read"),
+        seen("/bin/script", "executed"),
     )
-    apart = plan(files=programs).memory_manager.apart
+    calls = (
+        *small_world.profile().calls,
+        *(
+            call("read").model_copy(update={"program": file.path})
+            for file in programs
+            if file.path != "/bin/script"
+        ),
+    )
+    apart = plan(files=programs, calls=calls).memory_manager.apart
     assert [item.path for item in apart] == ["/bin/other", "/bin/static"]
     assert "statically linked" in apart[1].reason and "musl" in apart[0].reason
 
