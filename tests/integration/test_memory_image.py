@@ -12,14 +12,19 @@ from built_plans import host_file
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
 from onejob.model.image import Image
-from onejob.model.plan import CallDecision, Mount, PlannedFile
+from onejob.model.plan import CallDecision, Grant, Mount, PlannedFile
 from onejob.model.profile import ProgramAllocation
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
 from onejob.planner.memory import plan_arrays
-from onejob.planner.memory_manager import manager_files, manager_mounts, plan_manager
+from onejob.planner.memory_manager import (
+    manager_changes,
+    manager_files,
+    manager_mounts,
+    plan_manager,
+)
 from onejob.system.host import HostInstance, host_instance
 from onejob.system.memory import FILE_SIZE, MemoryCounts, read_memory_counts
 
@@ -53,10 +58,20 @@ def build(program: Path, place: Path, argument: str = "once", **changes: Any) ->
         mounts=(*MOUNTS, RUN, *manager_mounts(manager, arrays)), calls=calls(*CALLS, *OF_LOADER),
     )  # fmt: skip
     files = (*plan.files, *libraries(program), *manager_files(manager))
+    grants = (
+        *plan.grants,
+        grant(LOADER.resolve(), "execute"),
+        *(grant(change[1], *change[2]) for change in manager_changes(manager, arrays)),
+    )
     return build_image(
-        plan.model_copy(update={"files": files}), write_profile(profile), place,
+        plan.model_copy(update={"files": files, "grants": grants}), write_profile(profile), place,
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip
+
+
+def grant(path: Path | str, *rights: Any) -> Grant:
+    """As process 1 has it for the programs that it starts."""
+    return Grant(program="/.onejob/init", path=str(path), rights=rights, reason="for a test")
 
 
 RUN = Mount(path="/run", kind="tmpfs", size_kib=64, mode=0o755, reason="as most services have it")
