@@ -114,10 +114,23 @@ def profile_of(program: Path, path: str, status: int) -> Profile:
 
 
 def build_small(
-    program: Path, place: Path, *, path: str = "", status: int = 200, argument: str = str(PORT)
+    program: Path,
+    place: Path,
+    *,
+    path: str = "",
+    status: int = 200,
+    argument: str = str(PORT),
+    ready: str = "",
 ) -> Image:
-    """An image without kernel at `place`, with a profile that fits it or misses something."""
+    """An image without kernel at `place`, with a profile that fits it or misses something.
+
+    `ready` replaces the workload's.
+    """
+    profile = profile_of(program, path, status)
+    if ready:
+        text = profile.workload.replace('{ http = "http://{address:8080}/" }', ready)
+        profile = profile.model_copy(update={"workload": text})
     return build_image(
-        plan_of(program, argument), write_profile(profile_of(program, path, status)), place,
+        plan_of(program, argument), write_profile(profile), place,
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip

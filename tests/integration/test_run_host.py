@@ -18,7 +18,7 @@ import pytest
 from onejob.base.progress import Quiet
 from onejob.drive.ready import wait_ready
 from onejob.drive.target import Exit
-from onejob.model.errors import InputError, LacksError
+from onejob.model.errors import InputError, LacksError, ServiceError
 from onejob.model.image import Image
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
@@ -199,6 +199,18 @@ def test_a_run_publishes_and_ends_well_on_sigterm(image: Image) -> None:
     assert visitor.statuses == [200]
     assert ended == Exit(0, None)
     assert "small: serving" in "".join(said)
+
+
+def test_a_service_that_is_never_ready_is_stopped_with_one_sentence(
+    program: Path, tmp_path: Path
+) -> None:
+    ready = '{ http = "http://{address:8080}/config", within = 1 }'  # the image lacks that file
+    image = build_small(program, tmp_path / "small.onejob", ready=ready)
+    said: list[str] = []
+    with pytest.raises(ServiceError, match=r"^small was not ready within 1 s") as caught:
+        run(image, "host", [Publish("127.0.0.1", free_port(), PORT)], None, Quiet(), said.append)
+    assert "\n" not in caught.value.what
+    assert "small exited with status 0" in "".join(said)
 
 
 def test_data_outlives_a_run_only_where_asked(image: Image, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from types import FrameType
 
 from onejob.base.progress import Progress
+from onejob.drive.ready import wait_ready
 from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image
+from onejob.model.workload import Workload
 from onejob.system.asked import answering
 from onejob.system.bundle import has_data
 from onejob.system.host import host_instance
@@ -20,9 +22,9 @@ from onejob.system.instance import Instance
 from onejob.system.metrics import Place, metrics_served
 from onejob.system.network import Publish
 from onejob.system.publish import published
-from onejob.system.qemu import qemu_instance
+from onejob.system.qemu import QemuInstance, qemu_instance
 from onejob.system.registry import Registered, registered
-from onejob.system.rehearse import Where, load_embedded_workload
+from onejob.system.rehearse import Where, load_embedded_workload, patient
 
 STOP_SLACK_S = 5.0
 _LOOK_S = 0.2
@@ -65,7 +67,32 @@ def run(
             if metrics
             else nullcontext(),
         ):
-            return _watch(instance, asked, image.plan.service.stop_timeout_ms / 1000)
+            ready = _Readiness(instance, _workload(image, instance))
+            return _watch(instance, asked, ready, image.plan.service.stop_timeout_ms / 1000)
+
+
+def _workload(image: Image, instance: Instance) -> Workload:
+    """That of `image`, with time for an emulated processor where there is one."""
+    workload = load_embedded_workload(image)
+    emulated = isinstance(instance, QemuInstance) and instance.accelerator.name == "tcg"
+    return patient(workload) if emulated else workload
+
+
+class _Readiness(threading.Thread):
+    """Waits until the service is ready, for as long as its workload says; `failed` is why not."""
+
+    def __init__(self, instance: Instance, workload: Workload) -> None:
+        super().__init__(daemon=True)
+        self._instance, self._workload = instance, workload
+        self.failed: ServiceError | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Its output is on the console already, so only the sentence is kept."""
+        try:
+            wait_ready(self._instance, self._workload, time.monotonic())
+        except ServiceError as error:
+            self.failed = ServiceError(error.what.partition("\n")[0], error.hint)
 
 
 @contextmanager
@@ -125,8 +152,13 @@ def stop_requests() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _watch(instance: Instance, asked: threading.Event, stop_timeout: float) -> Exit:
+def _watch(
+    instance: Instance, asked: threading.Event, ready: _Readiness, stop_timeout: float
+) -> Exit:
     while (ended := instance.exited()) is None:
+        if ready.failed is not None:
+            _stop(instance, stop_timeout)
+            raise ready.failed
         if asked.wait(_LOOK_S):
             return _stop(instance, stop_timeout)
     return ended
