@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.progress import Quiet
+from onejob.builder.image import build_image
 from onejob.model.image import Image
 from onejob.model.jsonfile import load_json
 from onejob.model.observations import Observations
+from onejob.model.plan import Administrator
+from onejob.system.administer import read_public_key
 from onejob.system.network import free_port
 from running import ROOT, must, run_onejob
 
@@ -39,8 +43,10 @@ def running_image(image: Image, port: int, *words: str) -> Iterator["subprocess.
         assert fetch(port) == 200
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
+        said = b""
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
 
 
@@ -78,3 +84,37 @@ def test_an_unknown_instance_is_an_error() -> None:
     done = run_onejob("status", "nobody-is-called-so")
     assert done.returncode == 4
     assert "no instance nobody-is-called-so runs on this machine" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["socket", "port"])
+def test_the_administrator_shuts_it_down(image: Image, tmp_path: Path, way: str) -> None:
+    key, other, public = tmp_path / "key", tmp_path / "other", tmp_path / "public"
+    for path in (key, other):
+        openssl("genpkey", "-algorithm", "ed25519", "-out", path)
+    openssl("pkey", "-in", key, "-pubout", "-out", public)
+    who = Administrator(key=read_public_key(public), reason="a test")
+    administered = rebuild(image, tmp_path / "small.onejob", who)
+    port = free_port()
+    with running_image(administered, free_port(), "--administer", str(port)) as process:
+        name = name_of(process)
+        words = [name] if way == "socket" else ["small", "--at", f"127.0.0.1:{port}"]
+        refused = run_onejob("shutdown", *words, "--key", other)
+        assert refused.returncode == 5
+        assert "not the administrator's signature" in refused.stderr
+        assert process.poll() is None
+        must(run_onejob("shutdown", *words, "--key", key))
+        said, _ = process.communicate(timeout=60)
+        assert b"onejob: shut down by the administrator" in said
+        assert process.returncode == 0
+
+
+def openssl(*words: str | Path) -> None:
+    subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=60)
+
+
+def rebuild(image: Image, place: Path, who: Administrator) -> Image:
+    """The same with an administrator."""
+    return build_image(
+        image.plan.model_copy(update={"administrator": who}), image.profile.read_text(), place,
+        with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
+    )  # fmt: skip

@@ -120,7 +120,7 @@ class Container:
         self.capabilities = list(CAPABILITIES)
         self.linux: dict[str, Any] = {}  # further members of `linux` in the bundle
         self.mounts: list[dict[str, Any]] = []  # further ones
-        self.environment = ["ONEJOB_CONTROL=fd:3", "ONEJOB_DATA=tmpfs:4096"]
+        self.environment = ["ONEJOB_CONTROL=fd:3", "ONEJOB_DATA=tmpfs:4096", "ONEJOB_DRIVEN=yes"]
         self.process: subprocess.Popen[bytes] | None = None
         self.events: list[dict[str, Any]] = []
         self.count = 0
@@ -196,7 +196,10 @@ class Container:
             self.events.append(message)
 
     def message(self) -> dict[str, Any]:
-        line = self.lines.readline()
+        try:
+            line = self.lines.readline()
+        except ConnectionResetError:  # it ended with a request unread
+            line = ""
         assert line, f"the control channel ended; console:\n{self.console}"
         message: dict[str, Any] = json.loads(line)
         return message

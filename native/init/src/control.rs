@@ -16,7 +16,7 @@ use crate::console::pause_ms;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::files::names_in;
 use crate::json;
-use crate::place::ControlAt;
+use crate::place::{ControlAt, Place};
 use crate::sys::now_ms;
 
 const LONGEST_REQUEST: usize = 70 * 1000;
@@ -28,6 +28,10 @@ const OUTPUT_LIMIT: usize = 256 * 1024;
 /// How often to look whether the host has connected to the virtio port.
 const RETRY_MS: u64 = 250;
 const MOST_DEVICES: usize = 10_000;
+
+/// What can be asked of a system that is not driven. `stop` is the word of the host, to which the
+/// channel leads: it could as well switch the machine off.
+const ADMINISTERED: [&str; 4] = ["observations", "challenge", "shutdown", "stop"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +55,8 @@ pub struct Control {
     port: OwnedFd,
     /// A virtio port: a hang-up means that the host is not connected now. For a socket it is the end.
     reconnects: bool,
+    /// All requests are taken, and not just those in ADMINISTERED.
+    driven: bool,
     hung_up_until_ms: u64,
     input: Vec<u8>,
     /// The line that is arriving was too long, and is skipped up to its end.
@@ -62,8 +68,8 @@ pub struct Control {
 }
 
 impl Control {
-    pub fn open(at: &ControlAt) -> Outcome<Option<Control>> {
-        let (port, reconnects) = match at {
+    pub fn open(place: &Place) -> Outcome<Option<Control>> {
+        let (port, reconnects) = match &place.control {
             ControlAt::Nowhere => return Ok(None),
             ControlAt::Device(path) => (make_transparent(open_device(path)?)?, true),
             ControlAt::Inherited(number) => (take_descriptor(*number)?, false),
@@ -72,6 +78,7 @@ impl Control {
         let control = Control {
             port,
             reconnects,
+            driven: place.driven,
             hung_up_until_ms: 0,
             input,
             skipping: false,
@@ -159,11 +166,19 @@ impl Control {
         while self.output.len() < OUTPUT_PAUSE {
             let Some(line) = self.next_line() else { break };
             match serde_json::from_slice(&line) {
-                Ok(request) => return Some(request),
+                Ok(request) if self.may_ask(&request) => return Some(request),
+                Ok(request) => {
+                    let words = "this system can be observed and shut down, and nothing else";
+                    self.reply(request.id, Err(format!("{}: {words}", request.verb)));
+                }
                 Err(error) => self.complain(&format!("not a request: {error}")),
             }
         }
         None
+    }
+
+    fn may_ask(&self, request: &Request) -> bool {
+        self.driven || ADMINISTERED.contains(&request.verb.as_str())
     }
 
     fn next_line(&mut self) -> Option<Vec<u8>> {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
+use crate::administrator;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::rows::Role;
@@ -44,6 +45,9 @@ pub struct Instance {
     /// Absent where the service may use any TCP port.
     pub network: Option<Network>,
     pub audit: bool,
+    /// The public key, ed25519 in hexadecimal, of who may shut the system down.
+    #[serde(default)]
+    pub administrator: Option<String>,
     /// The call matrix; without it, every program keeps the policy of the whole service.
     #[serde(default)]
     pub rows: Vec<RowPlan>,
@@ -239,6 +243,13 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
         (
             instance.rows.iter().any(|row| !is_plain(&row.program)),
             "a row's `program` is not an absolute path",
+        ),
+        (
+            instance
+                .administrator
+                .as_ref()
+                .is_some_and(|key| administrator::bytes_of(key).is_none_or(|key| key.len() != 32)),
+            "`administrator` is not 32 bytes in hexadecimal",
         ),
         (has_twin_rows(&instance.rows), "two `rows` of one program and role"),
         (

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod administrator;
 mod console;
 mod control;
 mod count_files;
@@ -88,16 +89,16 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     } else {
         machine::check_all(&instance.sizes)?;
     }
-    let control = control::Control::open(&place.control)?;
+    let control = control::Control::open(&place)?;
     let records = (!held.mounts.is_empty()).then(records::Records::open).flatten();
     let keeps_words = records.as_ref().is_some_and(|records| records.keep_words(&place));
     let output = match keeps_words {
         true => output::Output::take(&instance, place.machine)?,
         false => output::Output::direct(),
     };
-    view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     ring::append(b"onejob: a system begins here\n"); // after the words of an earlier one
     let domains = landlock::Domains::make(instance.landlock.as_ref().filter(|_| !instance.audit))?;
+    view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     let service = service::start(&instance, &policy, domains.as_ref(), rows.is_some())?;
     let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, instance.audit));
     output.let_go();

@@ -24,6 +24,8 @@ pub struct Output {
     /// The reading end of the pipe that is the service's standard output and error.
     service: Option<OwnedFd>,
     kernel: Option<OwnedFd>,
+    /// /dev/null, opened as long as it is there.
+    nothing: Option<OwnedFd>,
     /// What the console has not taken yet: as long as there is any, the service has to wait, too.
     waiting: Vec<u8>,
 }
@@ -31,7 +33,7 @@ pub struct Output {
 impl Output {
     /// Nothing passes: the service writes to the console itself.
     pub fn direct() -> Output {
-        Output { service: None, kernel: None, waiting: Vec::new() }
+        Output { service: None, kernel: None, nothing: None, waiting: Vec::new() }
     }
 
     /// Make a pipe the standard output and error of this process, and so of the service to come.
@@ -46,15 +48,14 @@ impl Output {
         set_standard(writing.as_fd()).or_fail(what)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let kernel = machine.then(|| openat(CWD, "/dev/kmsg", flags, Mode::empty()).ok()).flatten();
-        Ok(Output { service: Some(reading), kernel, waiting: Vec::new() })
+        let nothing = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
+        Ok(Output { service: Some(reading), kernel, nothing, waiting: Vec::new() })
     }
 
     /// The service has its ends of the pipe, and process 1 lets go of its own.
     pub fn let_go(&self) {
-        if self.service.is_some()
-            && let Ok(null) = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        {
-            let _ = set_standard(null.as_fd());
+        if let Some(nothing) = &self.nothing {
+            let _ = set_standard(nothing.as_fd());
         }
     }
 

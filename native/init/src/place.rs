@@ -9,6 +9,9 @@ pub struct Place {
     /// A whole machine (reboot at the end) and not a container (exit at the end).
     pub machine: bool,
     pub control: ControlAt,
+    /// Whoever is at the control channel may do all that it offers, as drills need it. Otherwise the
+    /// system is observed there and stopped, and nothing else.
+    pub driven: bool,
     pub data: DataAt,
 }
 
@@ -43,6 +46,7 @@ impl Place {
         let data = value_of(environment, "ONEJOB_DATA");
         Ok(Place {
             machine: !in_container(environment),
+            driven: value_of(environment, "ONEJOB_DRIVEN") == Some("yes"),
             control: control.map_or(Ok(ControlAt::Nowhere), control_at)?,
             data: data.map_or(Ok(DataAt::Nowhere), data_at)?,
         })

@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use crate::administrator::Administrator;
 use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
@@ -21,7 +22,7 @@ use crate::service::Service;
 use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
 use crate::tracer::Tracer;
-use crate::{processes, ring, verbs};
+use crate::{json, processes, ring, verbs};
 
 const TERMINATE_MS: u64 = 2000;
 const KILL_MS: u64 = 1000;
@@ -60,6 +61,7 @@ pub struct Supervisor<'a> {
     denials: Denials,
     observer: Observer<'a>,
     output: Output,
+    administrator: Administrator<'a>,
     search: Option<Search>,
     phase: Phase,
     ending: Option<Ending>,
@@ -95,6 +97,7 @@ impl<'a> Supervisor<'a> {
             denials,
             observer,
             output,
+            administrator: Administrator::new(instance),
             search: None,
             phase: Phase::Running,
             ending: None,
@@ -319,6 +322,12 @@ impl<'a> Supervisor<'a> {
     fn answer(&mut self, request: &Request) -> Option<Answer> {
         let done = || "null".to_string();
         Some(match request.verb.as_str() {
+            "challenge" => self.administrator.challenge().map(json::text),
+            "shutdown" => self.administrator.check(request.text.as_deref().unwrap_or("")).map(|()| {
+                say(format_args!("shut down by the administrator"));
+                self.stop();
+                done()
+            }),
             "contains" => return self.begin_search(request).err().map(Err),
             "signal" => self.signal(request.signal).map(|()| done()),
             "stop" => {

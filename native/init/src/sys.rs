@@ -22,6 +22,7 @@ const EXIT_GROUP: usize = 231;
 const UNSHARE: usize = 272;
 const SIGNALFD4: usize = 289;
 const SECCOMP: usize = 317;
+const GETRANDOM: usize = 318;
 const CLOSE_RANGE: usize = 436;
 
 const CLONE_FILES: usize = 0x400;
@@ -173,6 +174,15 @@ pub fn now_ms() -> u64 {
 pub fn unix_time() -> u64 {
     const REALTIME: usize = 0;
     clock(REALTIME)[0]
+}
+
+/// 16 bytes that nobody can guess; an error as long as the kernel has not gathered enough.
+pub fn random() -> Result<[u8; 16]> {
+    const NONBLOCK: usize = 1;
+    let mut bytes = [0; 16];
+    // SAFETY: the kernel writes at most so many bytes.
+    let count = unsafe { call(GETRANDOM, [bytes.as_mut_ptr() as usize, bytes.len(), NONBLOCK, 0, 0])? };
+    if count == bytes.len() { Ok(bytes) } else { Err(Errno::AGAIN) }
 }
 
 fn clock(which: usize) -> [u64; 2] {

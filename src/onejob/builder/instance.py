@@ -85,6 +85,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "capabilities": [capability.number for capability in plan.capabilities],
         "network": _network(plan.network),
         "audit": False,
+        **({"administrator": plan.administrator.key} if plan.administrator else {}),
     }
 
 

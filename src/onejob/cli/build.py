@@ -8,6 +8,7 @@ import typer
 from onejob.base.natives import cache_path
 from onejob.builder.image import build_image, image_facts
 from onejob.cli.plan import (
+    AdministratorOption,
     HardwareOption,
     LandlockChoice,
     LandlockOption,
@@ -39,6 +40,7 @@ def build(
     memory: MemoryOption = MemoryChoice.static,
     unsafe_free: UnsafeFreeOption = False,
     landlock: LandlockOption = LandlockChoice.required,
+    administrator: AdministratorOption = None,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -51,7 +53,9 @@ def build(
       onejob build nginx.profile.xml --hardware qemu-q35 -o nginx-q35.onejob
     """
     loaded = load_profile(profile)
-    plan = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock)
+    plan = plan_for(
+        loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock, administrator
+    )
     with progress() as shown:
         image = build_image(
             plan,

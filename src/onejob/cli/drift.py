@@ -62,7 +62,7 @@ def _observations(subject: str) -> tuple[Observations, Path | None]:
     if subject.endswith(".json"):
         return load_json(Path(subject), Observations, "observations"), None
     entry = find(subject)
-    return ask_observations(entry.socket), entry.folder
+    return ask_observations(entry.place), entry.folder
 
 
 def _print(subject: str, drifted: tuple[Drifted, ...]) -> None:

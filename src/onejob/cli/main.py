@@ -17,7 +17,8 @@ from onejob.model.errors import OnejobError
 
 VERBS = (
     "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "status",
-    "logs", "drift", "explain", "matrix", "files", "dimensions", "bench",
+    "logs", "drift", "explain", "matrix", "files", "dimensions", "shutdown",
+    "bench",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from onejob.model.component import load_components
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware, load_hardware
 from onejob.model.jsonfile import to_json
-from onejob.model.plan import Plan
+from onejob.model.plan import Administrator, Plan
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.planner.plan import make_plan
@@ -71,6 +71,11 @@ LandlockOption = Annotated[
     typer.Option("--landlock", help="Each program to its own files: needed, if there, or not."),
 ]
 
+AdministratorOption = Annotated[
+    Path | None,
+    typer.Option("--administrator", help="Public key (PEM) of who may shut the system down."),
+]
+
 
 def plan(
     profile: ProfileArgument,
@@ -83,6 +88,7 @@ def plan(
     memory: MemoryOption = MemoryChoice.static,
     unsafe_free: UnsafeFreeOption = False,
     landlock: LandlockOption = LandlockChoice.required,
+    administrator: AdministratorOption = None,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -92,7 +98,9 @@ def plan(
       onejob plan nginx.profile.xml --hardware qemu-q35 -o nginx.plan.json
     """
     loaded = load_profile(profile)
-    made = plan_for(loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock)
+    made = plan_for(
+        loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock, administrator
+    )
     if output is None:
         out.file.write(to_json(made))
     else:
@@ -107,6 +115,7 @@ def plan_for(
     memory: MemoryChoice = MemoryChoice.static,
     unsafe_free: bool = False,
     landlock: LandlockChoice = LandlockChoice.required,
+    administrator: Path | None = None,
 ) -> Plan:
     """The plan, its warnings shown."""
     components = load_components(data_path("components"))
@@ -120,9 +129,17 @@ def plan_for(
         unsafe_free=unsafe_free,
         landlock=landlock.value,
     )
+    if administrator is not None:  # nobody else decides it
+        made = made.model_copy(update={"administrator": _administrator(administrator)})
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)
     return made
+
+
+def _administrator(path: Path) -> Administrator:
+    from onejob.system.administer import read_public_key  # its library takes long to import
+
+    return Administrator(key=read_public_key(path), reason=f"--administrator {path.name}")
 
 
 def find_hardware(name: str) -> Hardware:

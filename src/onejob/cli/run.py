@@ -9,9 +9,9 @@ import typer
 from onejob.cli.rehearse import ImageArgument, MemoryOption, Where, WhereOption
 from onejob.cli.show import out, progress
 from onejob.model.image import open_image
-from onejob.system.metrics import parse_place
 from onejob.system.network import parse_publish
 from onejob.system.run import run as run_image
+from onejob.system.serving import parse_place
 
 PublishOption = Annotated[
     list[str] | None,
@@ -31,6 +31,10 @@ def run(
     metrics: Annotated[
         str, typer.Option("--metrics", help="Serve Prometheus metrics at unix:PATH or a port.")
     ] = "",
+    administer: Annotated[
+        str,
+        typer.Option("--administer", help="Let the administrator's key shut it down at a port."),
+    ] = "",
 ) -> None:
     """Run an image until the service ends, or Ctrl-C stops it.
 
@@ -46,10 +50,13 @@ def run(
     opened = open_image(image)
     words = publish or [f"{port}:{port}" for port in opened.plan.service.ports]
     ports = [parse_publish(word) for word in words]
-    place = parse_place(metrics) if metrics else None
+    place = parse_place(metrics, "--metrics") if metrics else None
+    control = parse_place(administer, "--administer") if administer else None
     with progress() as shown:
         shown.stage(f"running {opened.plan.name} on {on.value}")
-        ended = run_image(opened, on.value, ports, memory, shown, _show_console, data, place)
+        ended = run_image(
+            opened, on.value, ports, memory, shown, _show_console, data, place, control
+        )
     out.print(f"{opened.plan.name} ended with {ended}")
 
 

@@ -40,7 +40,7 @@ def status(
 
 
 def _show_one(entry: Registered, json: bool) -> None:
-    found = ask_observations(entry.socket)
+    found = ask_observations(entry.place)
     if json:
         print(_text(found.model_dump(mode="json")))
         return
@@ -69,7 +69,7 @@ def _show_all(entries: tuple[Registered, ...], json: bool) -> None:
 
 def _observed(entry: Registered) -> Observations | OnejobError:
     try:
-        return ask_observations(entry.socket)
+        return ask_observations(entry.place)
     except ServiceError as error:
         return error
 

@@ -262,6 +262,13 @@ class Service(Noun):
     no_new_privileges: bool
 
 
+class Administrator(Noun):
+    """Who may shut the system down: who has the private half of `key`, ed25519 in hexadecimal."""
+
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    reason: str
+
+
 class Plan(Noun):
     """Every decision about one image."""
 
@@ -290,6 +297,7 @@ class Plan(Noun):
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]
     network: Network = Network()
+    administrator: Administrator | None = None
     warnings: tuple[str, ...] = ()
 
     def sizes(self, kind: str) -> dict[str, str]:

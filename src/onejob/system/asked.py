@@ -1,23 +1,24 @@
 """What a running instance answers to others on its machine: a line of JSON for a line of JSON.
 
-`onejob run` listens at a Unix socket and passes on to process 1 what is in MAY_ASK, nothing else.
+`onejob run` listens at a Unix socket, which only root reaches, and passes on to process 1 what is
+in MAY_ASK, nothing else; at a port for the administrator only what is in MAY_ADMINISTER.
 """
 
 import json
-import socket
 import socketserver
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from onejob.model.errors import OnejobError, ServiceError
 from onejob.model.jsonfile import parse_json
 from onejob.model.observations import Observations
 from onejob.system.control import LONGEST_LINE
+from onejob.system.serving import Place, connect, served
 
-MAY_ASK = {"observations": set[str]()}
+Questions = Mapping[str, frozenset[str]]
+MAY_ADMINISTER: Questions = {"challenge": frozenset(), "shutdown": frozenset({"text"})}
+MAY_ASK: Questions = {"observations": frozenset(), **MAY_ADMINISTER}
 LONGEST_QUESTION = 4096
 TIMEOUT_S = 20.0
 
@@ -25,35 +26,21 @@ Ask = Callable[..., Any]
 
 
 @contextmanager
-def answering(path: Path, ask: Ask) -> Iterator[None]:
-    """Answer at the Unix socket `path` by `ask(do, **fields)` as long as the context lasts."""
+def answering(place: Place, ask: Ask, may: Questions = MAY_ASK) -> Iterator[None]:
+    """Answer at `place` by `ask(do, **fields)`, what is in `may`, as long as the context lasts."""
 
     class Handler(socketserver.StreamRequestHandler):
         timeout = TIMEOUT_S
 
         def handle(self) -> None:
             line = self.rfile.readline(LONGEST_QUESTION + 1)
-            self.wfile.write(json.dumps(answer(line, ask)).encode() + b"\n")
+            self.wfile.write(json.dumps(answer(line, ask, may)).encode() + b"\n")
 
-    class Server(socketserver.ThreadingUnixStreamServer):
-        daemon_threads = True
-        request_queue_size = 64  # of a Unix socket, connect fails where it is full
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """Whoever asked has left: it is nobody's business."""
-
-    with Server(str(path), Handler) as server:
-        path.chmod(0o600)
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(place, Handler):
+        yield
 
 
-def answer(line: bytes, ask: Ask) -> dict[str, Any]:
+def answer(line: bytes, ask: Ask, may: Questions = MAY_ASK) -> dict[str, Any]:
     """``{"ok": ...}``, or ``{"error": ...}`` for what may not be asked or came to nothing."""
     try:
         question = json.loads(line) if len(line) <= LONGEST_QUESTION else None
@@ -62,7 +49,7 @@ def answer(line: bytes, ask: Ask) -> dict[str, Any]:
     if not isinstance(question, dict) or not isinstance(question.get("do"), str):
         return {"error": 'not a question: a line of JSON, such as {"do": "observations"}'}
     do = question.pop("do")
-    if do not in MAY_ASK or question.keys() - MAY_ASK[do]:
+    if do not in may or question.keys() - may[do] or not _are_texts(question):
         return {
             "error": f"{do} with {', '.join(map(str, question)) or 'nothing'}: it is not allowed"
         }
@@ -72,24 +59,27 @@ def answer(line: bytes, ask: Ask) -> dict[str, Any]:
         return {"error": error.what}
 
 
-def ask(path: Path, do: str, **fields: object) -> Any:
-    """Ask the instance that answers at `path`; ServiceError where it refuses or is gone."""
+def _are_texts(question: dict[str, Any]) -> bool:
+    return all(isinstance(value, str) for value in question.values())
+
+
+def ask(place: Place, do: str, **fields: object) -> Any:
+    """Ask the instance that answers at `place`; ServiceError where it refuses or is gone."""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(TIMEOUT_S)
-            connection.connect(str(path))
+        with connect(place, TIMEOUT_S) as connection:
             connection.sendall(json.dumps({"do": do, **fields}).encode() + b"\n")
             with connection.makefile("rb") as reply:
                 line = reply.readline(LONGEST_LINE)
         found = json.loads(line)
     except (OSError, ValueError) as error:
-        raise ServiceError(f"{path.parent.name} does not answer: {error}") from error
-    if "ok" not in found:
-        raise ServiceError(f"{path.parent.name}: {found.get('error')}")
+        raise ServiceError(f"{place} does not answer: {error}") from error
+    if not isinstance(found, dict) or "ok" not in found:
+        why = found.get("error") if isinstance(found, dict) else "its answer is none"
+        raise ServiceError(f"{place}: {why}")
     return found["ok"]
 
 
-def ask_observations(path: Path) -> Observations:
-    """What the instance that answers at `path` has observed."""
-    name = f"observations of {path.parent.name}"
-    return parse_json(json.dumps(ask(path, "observations")), Observations, name)
+def ask_observations(place: Place) -> Observations:
+    """What the instance that answers at `place` has observed."""
+    found = json.dumps(ask(place, "observations"))
+    return parse_json(found, Observations, f"observations from {place}")

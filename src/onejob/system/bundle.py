@@ -48,17 +48,24 @@ def has_data(plan: Plan) -> bool:
 
 
 def bundle_config(
-    plan: Plan, root: Path, data: Path, network: Path | None, cgroup: str, limits: bool
+    plan: Plan,
+    root: Path,
+    data: Path,
+    network: Path | None,
+    cgroup: str,
+    limits: bool,
+    *,
+    driven: bool = False,
 ) -> dict[str, Any]:
     """config.json: `root` is the mounted root, `data` a folder, `network` None for the host's.
 
-    `limits` says whether cgroup limits can be set here.
+    `limits` says whether cgroup limits can be set here; `driven` as for host_instance.
     """
     return {
         "ociVersion": "1.0.2",
         "hostname": plan.service.hostname,
         "root": {"path": str(root), "readonly": True},
-        "process": _process(plan),
+        "process": _process(plan, driven),
         "mounts": _mounts(plan, data),
         "linux": {
             "namespaces": _namespaces(network),
@@ -70,8 +77,10 @@ def bundle_config(
     }
 
 
-def _process(plan: Plan) -> dict[str, Any]:
+def _process(plan: Plan, driven: bool) -> dict[str, Any]:
     environment = ["container=onejob", "ONEJOB_CONTROL=fd:3"]
+    if driven:
+        environment.append("ONEJOB_DRIVEN=yes")
     if has_data(plan):
         environment.append("ONEJOB_DATA=dir")
     names = _capabilities(plan)

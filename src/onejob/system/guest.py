@@ -83,11 +83,11 @@ def network_words(how: str, forwards: Sequence[Publish], *, closed: bool) -> lis
     return ["-netdev", options, "-device", f"virtio-net-{_BUSES.get(how, 'pci')},netdev=net"]
 
 
-def kernel_line(image: Image, *, control: bool) -> str:
+def kernel_line(image: Image, *, control: bool, driven: bool = False) -> str:
     """The kernel's command line: the plan's words, then those that the place decides.
 
     What the plan has already (the word before ``=``) is not said twice. `control`: there is a
-    control channel.
+    control channel; `driven`: all that it offers can be asked, for drills.
     """
     plan, device = image.plan, image.plan.machine.root_device
     words = [argument.value for argument in plan.kernel_arguments]
@@ -103,17 +103,19 @@ def kernel_line(image: Image, *, control: bool) -> str:
         f"rootfstype={plan.root.filesystem}",
         f"init={init_path(plan)}",
         NETWORK,
-        *_environment(plan, control),
+        *_environment(plan, control, driven),
     ]
     said = {word.partition("=")[0] for word in words}
     return " ".join([*words, *(word for word in ours if word.partition("=")[0] not in said)])
 
 
-def _environment(plan: Plan, control: bool) -> list[str]:
+def _environment(plan: Plan, control: bool, driven: bool) -> list[str]:
     """The kernel hands words that it does not know to process 1, as its environment."""
     words = []
     if has_data(plan):
         words.append(f"ONEJOB_DATA={plan.machine.data_device or 'tmpfs:16384'}")
+    if control and driven:
+        words.append("ONEJOB_DRIVEN=yes")
     if control:
         words.append(f"ONEJOB_CONTROL={_CONTROL_DEVICES.get(plan.machine.how, '/dev/vport*')}")
     return words

@@ -48,6 +48,7 @@ def host_instance(
     *,
     host_network: bool = False,
     data: Path | None = None,
+    driven: bool = True,
     recording: Path | None = None,
     on_text: OnText | None = None,
 ) -> Iterator[HostInstance]:
@@ -55,6 +56,7 @@ def host_instance(
 
     `data` is the folder that the service's data lies in, a temporary one if None. With `recording`
     the eBPF probe watches, and writes there when the context ends well.
+    `driven`: all that the control channel offers can be asked, for drills.
     LacksError where this host cannot, ServiceError where process 1 could not start the service.
     """
     need_root("running an image on this host")
@@ -65,7 +67,7 @@ def host_instance(
         network = None
         if not host_network:
             network = stack.enter_context(private_network(image.plan.sysctls()))
-        container = Container(folder, image, network, data or folder / "data")
+        container = Container(folder, image, network, data or folder / "data", driven)
         stack.callback(container.await_released)
         console = Console(on_text)
         stack.callback(console.close)
@@ -100,7 +102,9 @@ def private_folder() -> Iterator[Path]:
 class Container:
     """runc and what it needs on disk."""
 
-    def __init__(self, folder: Path, image: Image, network: Path | None, data: Path) -> None:
+    def __init__(
+        self, folder: Path, image: Image, network: Path | None, data: Path, driven: bool
+    ) -> None:
         self._folder, self._image = folder, image
         self._name = f"onejob-{secrets.token_hex(6)}"
         self._runc = find_tool("runc", "runc")
@@ -108,7 +112,13 @@ class Container:
         self._root.mkdir()
         data.mkdir(parents=True, exist_ok=True)
         config = bundle_config(
-            image.plan, self._root, data.absolute(), network, f"/{self._name}", can_limit()
+            image.plan,
+            self._root,
+            data.absolute(),
+            network,
+            f"/{self._name}",
+            can_limit(),
+            driven=driven,
         )
         (folder / "config.json").write_text(json.dumps(config))
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,14 +3,9 @@
 Whoever scrapes is told what `observations` says at that moment; nothing else can be asked.
 """
 
-import socket
-import socketserver
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,91 +13,22 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from onejob.model.errors import InputError, LacksError, OnejobError
+from onejob.model.errors import OnejobError
 from onejob.model.observations import Observations
 from onejob.model.plan import Plan
+from onejob.system.serving import Place, served
 
 TIMEOUT_S = 10.0
 Observe = Callable[[], Observations]
 
 
-class Place(NamedTuple):
-    """Where metrics are served: a Unix socket at `path`, or else TCP."""
-
-    path: Path | None
-    host: str = ""
-    port: int = 0
-
-
-def parse_place(text: str) -> Place:
-    """``unix:PATH``, ``PORT`` of this machine alone, or ``ADDRESS:PORT``."""
-    kind, _, rest = text.partition(":")
-    if kind == "unix" and rest:
-        return Place(Path(rest).absolute())
-    host, _, port = text.rpartition(":")
-    if port.isascii() and port.isdecimal() and 0 < int(port) < 65536:
-        return Place(None, host.strip("[]") or "127.0.0.1", int(port))
-    raise InputError(f"--metrics {text}: not unix:PATH or PORT", "for example --metrics 9100")
-
-
 @contextmanager
 def metrics_served(place: Place, observe: Observe, plan: Plan) -> Iterator[None]:
-    """Answer GET /metrics at `place` as long as the context lasts; LacksError where it is taken."""
+    """Answer GET /metrics at `place` as long as the context lasts."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Instance(observe, plan))
-    with _server(place, _handler(registry)) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Threads(socketserver.ThreadingMixIn):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 16
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asked has left."""
-
-
-class _Tcp(_Threads, socketserver.TCPServer):
-    pass
-
-
-class _Tcp6(_Tcp):
-    address_family = socket.AF_INET6
-
-
-class _Unix(_Threads, socketserver.UnixStreamServer):
-    pass
-
-
-@contextmanager
-def _server(
-    place: Place, handler: type[BaseHTTPRequestHandler]
-) -> Iterator[socketserver.BaseServer]:
-    where = str(place.path) if place.path else f"{place.host}:{place.port}"
-    try:
-        if place.path:
-            server: socketserver.BaseServer = _Unix(str(place.path), handler)
-            place.path.chmod(0o600)
-        else:
-            kind = _Tcp6 if ":" in place.host else _Tcp
-            server = kind((place.host, place.port), handler)
-    except OSError as error:
-        hint = "choose another place for metrics"
-        raise LacksError(f"metrics at {where}: {error.strerror}", hint) from error
-    with server:
-        try:
-            yield server
-        finally:
-            if place.path:
-                with suppress(OSError):
-                    place.path.unlink()
+    with served(place, _handler(registry)):
+        yield
 
 
 def _handler(registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:

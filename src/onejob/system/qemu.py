@@ -49,6 +49,7 @@ def qemu_instance(
     memory_mib: int | None = None,
     data: Path | None = None,
     closed: bool = True,
+    driven: bool = True,
     accelerator: Accelerator | None = None,
     on_text: OnText | None = None,
 ) -> Iterator[QemuInstance]:
@@ -56,7 +57,7 @@ def qemu_instance(
 
     Ports without a `publish` are forwarded from free ports of the loopback. `data` is the disk
     image for the service's data (made if absent), a temporary one if None. `closed`: the guest can
-    be reached and reaches nobody.
+    be reached and reaches nobody. `driven` as for host_instance.
     LacksError where this host cannot, ServiceError with the console's end where the guest fails.
     """
     how, kernel = image.plan.machine.how, image.kernel
@@ -85,7 +86,7 @@ def qemu_instance(
             )  # fmt: skip
             words += network_words(how, forwards, closed=closed)
             words += ["-kernel", str(kernel.absolute())]
-            words += ["-append", kernel_line(image, control=True)]
+            words += ["-append", kernel_line(image, control=True, driven=driven)]
             guest = Guest(words, console, theirs.fileno(), lock)
             stack.callback(guest.end)
         console.stop_writing()

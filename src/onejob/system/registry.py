@@ -15,6 +15,7 @@ from pydantic import Field
 from onejob.model.errors import InputError, LacksError
 from onejob.model.jsonfile import load_json, to_json
 from onejob.model.noun import Noun
+from onejob.system.serving import Place
 
 FOLDER = Path("/run/onejob")
 SOCKET = "socket"
@@ -23,9 +24,13 @@ _MOST_OF_A_NAME = 1000
 
 
 class Registered(Noun):
-    """A running instance. `since` in seconds since 1970; `data`: where it is; empty without."""
+    """A running instance of `service`; `since` in seconds since 1970.
+
+    `data` is where its data lies, empty where it has none.
+    """
 
     name: Annotated[str, Field(pattern=r"^[^/\x00]{1,80}$")]
+    service: str
     image: str
     where: Literal["host", "qemu"]
     pid: int
@@ -39,9 +44,9 @@ class Registered(Noun):
         return Path(self.image)
 
     @property
-    def socket(self) -> Path:
+    def place(self) -> Place:
         """Where it is asked."""
-        return FOLDER / self.name / SOCKET
+        return Place(FOLDER / self.name / SOCKET)
 
 
 @contextmanager

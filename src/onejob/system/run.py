@@ -15,16 +15,17 @@ from onejob.drive.target import Exit
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image
 from onejob.model.workload import Workload
-from onejob.system.asked import answering
+from onejob.system.asked import MAY_ADMINISTER, answering
 from onejob.system.bundle import has_data
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
-from onejob.system.metrics import Place, metrics_served
+from onejob.system.metrics import metrics_served
 from onejob.system.network import Publish
 from onejob.system.publish import published
 from onejob.system.qemu import QemuInstance, qemu_instance
 from onejob.system.registry import Registered, registered
 from onejob.system.rehearse import Where, load_embedded_workload, patient
+from onejob.system.serving import Place
 
 STOP_SLACK_S = 5.0
 _LOOK_S = 0.2
@@ -39,11 +40,13 @@ def run(
     on_text: Callable[[str], None],
     data: Path | None = None,
     metrics: Place | None = None,
+    administered: Place | None = None,
 ) -> Exit:
     """Run `image`; its console goes to `on_text` (from another thread), how it ended is returned.
 
     SIGINT and SIGTERM stop the service in its own way first. `data` is a folder (host) or a disk
-    image (QEMU) that outlives the run; None: temporary. `metrics`: where they are served.
+    image (QEMU) that outlives the run; None: temporary. `metrics`: where they are served;
+    `administered`: where the administrator may shut it down.
     """
     with (
         stop_requests() as asked,
@@ -65,6 +68,9 @@ def run(
             _found(image, where, tuple(ports.values()), instance),
             metrics_served(metrics, instance.observations, image.plan)
             if metrics
+            else nullcontext(),
+            answering(administered, instance.ask, MAY_ADMINISTER)
+            if administered
             else nullcontext(),
         ):
             ready = _Readiness(instance, _workload(image, instance))
@@ -101,11 +107,11 @@ def _found(
 ) -> Iterator[None]:
     """Have `instance` found by `onejob status`, and answer for it."""
     entry = Registered(
-        name=image.plan.name, image=str(image.folder.absolute()), where=where, pid=os.getpid(),
-        since=int(time.time()), ports=ports,
+        name=image.plan.name, service=image.plan.name, where=where, pid=os.getpid(),
+        image=str(image.folder.absolute()), since=int(time.time()), ports=ports,
         data=str(instance.data.absolute()) if instance.data and has_data(image.plan) else "",
     )  # fmt: skip
-    with registered(entry) as known, answering(known.socket, instance.ask):
+    with registered(entry) as known, answering(known.place, instance.ask):
         yield
 
 
@@ -121,12 +127,20 @@ def _start(
     """The instance with its ports published, and what to tell of it."""
     if where == "qemu":
         with qemu_instance(
-            image, publish=publish, memory_mib=memory_mib, data=data, closed=False, on_text=on_text
+            image,
+            publish=publish,
+            memory_mib=memory_mib,
+            data=data,
+            closed=False,
+            driven=False,
+            on_text=on_text,
         ) as guest:
             yield guest, f"{guest.accelerator.name}: {guest.accelerator.reason}"
         return
     shared = load_embedded_workload(image).network == "host"
-    with host_instance(image, host_network=shared, data=data, on_text=on_text) as host:
+    with host_instance(
+        image, host_network=shared, data=data, driven=False, on_text=on_text
+    ) as host:
         if host.network is None:
             yield host, "it shares this machine's network, so nothing is to be published"
             return

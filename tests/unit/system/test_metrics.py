@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from built_plans import dimension, make_plan
 from onejob.model.errors import InputError, LacksError, ServiceError
 from onejob.model.observations import ArrayUse, MemoryUse, Observations
-from onejob.system.metrics import Place, metrics_served, parse_place
+from onejob.system.metrics import metrics_served
 from onejob.system.network import free_port
+from onejob.system.serving import Place, parse_place
 from some_observations import WEB, observations
 
 MEMORY = MemoryUse(
@@ -109,7 +110,7 @@ def test_a_taken_place_is_an_error_that_names_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         place = Place(None, "127.0.0.1", port)
-        with pytest.raises(LacksError, match=f"metrics at 127.0.0.1:{port}: Address already"):
+        with pytest.raises(LacksError, match=f"127.0.0.1:{port}: Address already"):
             metrics_served(place, observe, PLAN).__enter__()
 
 
@@ -123,10 +124,10 @@ def test_a_taken_place_is_an_error_that_names_it() -> None:
     ],
 )
 def test_places(text: str, place: Place) -> None:
-    assert parse_place(text) == place
+    assert parse_place(text, "--metrics") == place
 
 
 @pytest.mark.parametrize("text", ["", "unix:", "http", "0", "65536", "host:", "-1", "²"])
 def test_no_places(text: str) -> None:
     with pytest.raises(InputError, match="not unix:PATH or PORT"):
-        parse_place(text)
+        parse_place(text, "--metrics")

@@ -20,7 +20,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def entry(pid: int = os.getpid()) -> Registered:
     return Registered(
-        name="web", image="/srv/web.onejob", where="host", pid=pid, since=0, ports=("here:80",)
+        name="web",
+        service="web",
+        image="/srv/web.onejob",
+        where="host",
+        pid=pid,
+        since=0,
+        ports=("here:80",),
     )
 
 
