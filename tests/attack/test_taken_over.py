@@ -27,10 +27,6 @@ NOT_YET = {
     "truncate a log": "append-only logs",
     "overwrite a log": "append-only logs",
     "fill the disk": "a share for logs",
-    "map memory that can be written and executed": "argument checks",
-    "make written memory executable": "argument checks",
-    "a user namespace by clone": "argument checks",
-    "connect out by multipath TCP": "argument checks",
 }
 
 
