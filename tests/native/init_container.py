@@ -83,7 +83,7 @@ PLAN: dict[str, Any] = {
     "machine": {"processors": 1, "memory_kib": 1024}, "schedule": {},
     "limits": [{"resource": "nofile", "soft": 64, "hard": 128}], "sysctls": [], "sizes": [],
     "stop_signal": int(signal.SIGQUIT), "stop_timeout_ms": 2000, "no_new_privileges": True,
-    "capabilities": [0, 5], "audit": False,
+    "capabilities": [0, 5], "denied": "eperm",
 }  # fmt: skip
 
 CAPABILITIES = [

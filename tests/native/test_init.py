@@ -220,7 +220,7 @@ def test_denied_call_gets_eperm_and_the_service_survives(container: Container) -
 
 
 def test_audit_lets_the_call_through(container: Container) -> None:
-    container.plan["audit"] = True
+    container.plan["denied"] = "audit"
     container.start("denied")
     container.event("denied")
     # Process 1 and the service write the console each in its own time.
@@ -236,9 +236,16 @@ def test_denied_execve_does_not_hang(container: Container) -> None:
     assert [event["event"] for event in container.rest()] == ["denied", "exited"]
 
 
+def test_without_a_filter_nothing_is_refused_or_counted(container: Container) -> None:
+    container.plan["denied"] = "off"
+    container.start("denied")
+    container.await_text("ptrace: allowed")
+    assert container.ask("denials") == []
+
+
 def test_execve_is_let_through_in_an_audit(container: Container) -> None:
     container.policy = policy(without=frozenset({CALLS["execve"]}))
-    container.plan["audit"] = True
+    container.plan["denied"] = "audit"
     container.start()
     container.await_text("ready")
     assert container.event("denied")["call"] == CALLS["execve"]

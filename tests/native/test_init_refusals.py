@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.root, pytest.mark.runc]
 # ---- bad input --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", ["command", "capabilities", "audit"])
+@pytest.mark.parametrize("missing", ["command", "capabilities", "denied"])
 def test_missing_field_is_refused(container: Container, missing: str) -> None:
     del container.plan[missing]
     container.start()

@@ -150,10 +150,21 @@ def test_denial_tells_role_phase_and_arguments_and_is_counted(rows: Container) -
     event = rows.event("denied")
     assert (event["role"], event["phase"], event["count"]) == ("main", "serve", 1)
     assert event["args"] == ["1", "2", "3", "4", "5", "6"]
+    assert event["verdict"] == "eperm"
     assert event["pid"] == rows.event("started")["pid"]
     [denial] = rows.ask("denials")
     assert (denial["program"], denial["call"], denial["count"]) == ("/job", GETPPID, 23)
     assert (denial["role"], denial["phase"]) == ("main", "serve")
+
+
+def test_a_denied_call_can_end_its_process(any_rows: Container) -> None:
+    any_rows.plan["denied"] = "kill"
+    any_rows.start("denied")
+    assert any_rows.event("denied")["verdict"] == "kill"
+    assert any_rows.status() == 137
+    assert any_rows.rest()[-1] == {"event": "exited", "signal": 9}
+    assert "errno" not in any_rows.console
+    assert "killed for system call 110 of /job" in any_rows.console
 
 
 def test_denials_are_told_apart_by_role_and_phase(rows: Container) -> None:
@@ -177,7 +188,7 @@ def test_a_call_that_no_row_has_is_denied_with_role_and_phase_too(rows: Containe
 
 
 def test_audit_counts_and_lets_through(any_rows: Container) -> None:
-    any_rows.plan["audit"] = True
+    any_rows.plan["denied"] = "audit"
     any_rows.start("phases")
     any_rows.await_text("ready")
     every = [allowed("umask", "getppid", "gettid")]

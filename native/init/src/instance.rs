@@ -44,7 +44,7 @@ pub struct Instance {
     pub capabilities: Vec<u8>,
     /// Absent where the service may use any TCP port.
     pub network: Option<Network>,
-    pub audit: bool,
+    pub denied: Denied,
     /// The public key, ed25519 in hexadecimal, of who may shut the system down.
     #[serde(default)]
     pub administrator: Option<String>,
@@ -77,6 +77,20 @@ pub struct DomainPlan {
 
 /// A folder, how many files are in it (1.counts, 2.counts...), and the bytes of each.
 pub type Counts = (String, usize, u64);
+
+/// What becomes of whoever makes a call that the policy or its row lacks. It is counted, but in `Off`.
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Denied {
+    /// The call fails with EPERM.
+    Eperm,
+    /// The process is killed.
+    Kill,
+    /// The call is let through.
+    Audit,
+    /// There is no filter and no tracer at all: what a benchmark compares with.
+    Off,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

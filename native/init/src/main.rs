@@ -51,6 +51,7 @@ mod view;
 use core::ffi::CStr;
 
 use failure::{Failure, OrFail, Outcome};
+use instance::Denied;
 
 /// Where `start` leads. Never returns: the machine or the container ends with process 1.
 fn main(environment: &[&CStr]) -> ! {
@@ -75,8 +76,9 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let signals = supervisor::take_signals()?; // SIGTERM may come at any moment from here on
     let instance = instance::load()?;
     machine::require(&instance.machine)?;
-    let policy = seccomp::load_policy()?;
-    let rows = rows::Rows::load(&instance.rows)?;
+    let filtered = instance.denied != Denied::Off;
+    let policy = if filtered { Some(seccomp::load_policy()?) } else { None };
+    let rows = if filtered { rows::Rows::load(&instance.rows)? } else { None };
     set_identity(&instance, &place)?;
     let held = mounts::mount_all(&instance.mounts, &place, &instance.name)?; // also seeds them
     count_files::make_all(&instance)?;
@@ -97,10 +99,11 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
         false => output::Output::direct(),
     };
     ring::append(b"onejob: a system begins here\n"); // after the words of an earlier one
-    let domains = landlock::Domains::make(instance.landlock.as_ref().filter(|_| !instance.audit))?;
+    let enforced = instance.landlock.as_ref().filter(|_| instance.denied != Denied::Audit);
+    let domains = landlock::Domains::make(enforced)?;
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
-    let service = service::start(&instance, &policy, domains.as_ref(), rows.is_some())?;
-    let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, instance.audit));
+    let service = service::start(&instance, policy.as_deref(), domains.as_ref(), rows.is_some())?;
+    let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, instance.denied));
     output.let_go();
     let observer = observe::Observer::new(&instance, records);
     let mut supervisor =

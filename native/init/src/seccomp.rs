@@ -8,6 +8,7 @@ use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Result;
 
 use crate::failure::{Failure, Outcome};
+use crate::instance::Denied;
 use crate::tracer::Tracer;
 use crate::{files, json, processes, sys};
 
@@ -63,12 +64,13 @@ pub struct Denials {
 
 impl Denials {
     /// Take one waiting call from the listener and answer it: refused, or in an audit let through.
+    /// A process that is to be killed is so before it hears the answer.
     /// The denial is returned when it is the first of its kind. A call that the tracer has a thread
     /// make is let through, and is no denial.
     pub fn answer_one(
         &mut self,
         listener: BorrowedFd,
-        audit: bool,
+        denied: Denied,
         tracer: Option<&mut Tracer>,
     ) -> Result<Option<&Denial>> {
         let mut asked = [0_u64; 10]; // id, pid and flags, nr and arch, instruction pointer, 6 arguments
@@ -88,7 +90,10 @@ impl Denials {
         let (pid, program) = processes::owner_of_thread(thread);
         // SAFETY: reads one word. An error means that the thread is gone, and its number perhaps reused.
         unsafe { sys::control_device(listener, NOTIF_ID_VALID, &mut [id])? };
-        answer(listener, id, audit)?;
+        if denied == Denied::Kill {
+            let _ = sys::kill(pid, sys::SIGKILL);
+        }
+        answer(listener, id, denied == Denied::Audit)?;
         let mut arguments = [0; 6];
         arguments.copy_from_slice(&asked[4..]);
         Ok(self.record(Denial::new(pid, program, call, arguments, standing.unwrap_or_default())))

@@ -93,7 +93,7 @@ struct Words {
 /// that the caller can answer for it should the policy ask.
 pub fn start(
     instance: &Instance,
-    policy: &[u64],
+    policy: Option<&[u64]>,
     domains: Option<&Domains>,
     traced: bool,
 ) -> Outcome<Service> {
@@ -113,7 +113,7 @@ pub fn start(
         trace(pid)?;
         report.released.store(1, Ordering::Release);
     }
-    let listener = await_listener(report, pid);
+    let listener = policy.and_then(|_| await_listener(report, pid));
     // From here on `held` closes for good when the child executes or dies.
     sys::unshare_descriptors().or_fail(format_args!("cannot have descriptors apart from the service"))?;
     drop(held);
@@ -193,7 +193,7 @@ fn is_dead(pid: i32) -> bool {
 
 fn become_service(
     instance: &Instance,
-    policy: &[u64],
+    policy: Option<&[u64]>,
     domains: Option<&Domains>,
     words: &Words,
     report: &Report,
@@ -203,10 +203,12 @@ fn become_service(
     }
     let (step, error) = match give_up_privileges(instance, domains, report) {
         Err(failed) => failed,
-        Ok(()) => match sys::install_filter(policy) {
+        Ok(()) => match policy.map(sys::install_filter).transpose() {
             Err(error) => (Step::Filter, error),
             Ok(listener) => {
-                report.listener.store(listener + 1, Ordering::Release);
+                if let Some(listener) = listener {
+                    report.listener.store(listener + 1, Ordering::Release);
+                }
                 let (arguments, environment) = (pointers(&words.arguments), pointers(&words.environment));
                 (Step::Execute, sys::execute(&words.program, &arguments, &environment))
             }

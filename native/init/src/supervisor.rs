@@ -13,7 +13,7 @@ use crate::administrator::Administrator;
 use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
-use crate::instance::Instance;
+use crate::instance::{Denied, Instance};
 use crate::observe::Observer;
 use crate::output::Output;
 use crate::search::Search;
@@ -146,7 +146,7 @@ impl<'a> Supervisor<'a> {
         if status.stopped() {
             let denial = self.tracer.as_mut().and_then(|tracer| tracer.stopped(pid, status.as_raw()));
             if let Some(first) = denial.and_then(|denial| self.denials.record(denial)) {
-                announce(first, self.instance.audit, self.control.as_mut());
+                announce(first, self.instance.denied, self.control.as_mut());
             }
             self.tell_who_is_not_narrowed();
             return;
@@ -283,11 +283,11 @@ impl<'a> Supervisor<'a> {
             return;
         }
         // ENOENT: the caller died while it waited.
-        let audit = self.instance.audit;
-        let Ok(Some(denial)) = self.denials.answer_one(listener.as_fd(), audit, self.tracer.as_mut()) else {
+        let denied = self.instance.denied;
+        let Ok(Some(denial)) = self.denials.answer_one(listener.as_fd(), denied, self.tracer.as_mut()) else {
             return;
         };
-        announce(denial, audit, self.control.as_mut());
+        announce(denial, denied, self.control.as_mut());
     }
 
     /// Tell once how the start went.
@@ -379,10 +379,14 @@ fn standings(mut tracer: Option<&mut Tracer>) -> impl FnMut(i32) -> Option<Strin
 }
 
 /// Tell of the first denial of its kind.
-fn announce(denial: &Denial, audit: bool, control: Option<&mut Control>) {
-    let verdict = if audit { "would refuse" } else { "refused" };
+fn announce(denial: &Denial, denied: Denied, control: Option<&mut Control>) {
+    let (verdict, word) = match denied {
+        Denied::Audit => ("would refuse", "audit"),
+        Denied::Kill => ("killed for", "kill"),
+        Denied::Eperm | Denied::Off => ("refused", "eperm"),
+    };
     say(format_args!("{verdict} system call {} of {} (process {})", denial.call, denial.program, denial.pid));
     if let Some(control) = control {
-        control.event("denied", &denial.fields());
+        control.event("denied", &format!(r#"{},"verdict":"{word}""#, denial.fields()));
     }
 }

@@ -13,6 +13,7 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::inject::{Injection, Step};
+use crate::instance::Denied;
 use crate::landlock::Domains;
 use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
 use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
@@ -20,26 +21,26 @@ use crate::seccomp::Denial;
 use crate::settle::waits;
 use crate::tracees::{Kin, Process, Tracees, kin_of};
 use crate::unnarrowed::{Unnarrowed, Why};
-use crate::{processes, resume};
+use crate::{processes, resume, sys};
 
 pub struct Tracer {
     rows: Rows,
     domains: Option<Domains>,
     tracees: Tracees,
     pub unnarrowed: Unnarrowed,
-    audit: bool,
+    denied: Denied,
 }
 
 impl Tracer {
     /// Of a service whose first process, `pid`, has been seized.
-    pub fn new(rows: Rows, domains: Option<Domains>, pid: i32, audit: bool) -> Self {
+    pub fn new(rows: Rows, domains: Option<Domains>, pid: i32, denied: Denied) -> Self {
         let mut tracees = Tracees::default();
         // The policy, and what a container runtime has put on process 1.
         let filters = processes::filters_of(1).map(|filters| filters + 1);
         let mut first = Process::new(pid, String::new(), Role::Main, Vec::new(), filters);
         first.domains.extend(domains.as_ref().map(|_| 0));
         tracees.add_process(first);
-        Tracer { rows, domains, tracees, unnarrowed: Unnarrowed::default(), audit }
+        Tracer { rows, domains, tracees, unnarrowed: Unnarrowed::default(), denied }
     }
 
     /// A task has ended, and the kernel has forgotten it.
@@ -253,7 +254,7 @@ impl Tracer {
             return None;
         }
         let may_listen = call == LISTEN && data == WATCHED && self.all_rows_allow_listen(tid);
-        if call == LISTEN && (may_listen || self.audit) {
+        if call == LISTEN && (may_listen || self.denied == Denied::Audit) {
             self.tracees.thread(tid)?.listening = true;
         }
         let denial = if may_listen { None } else { self.refuse(tid, call, arguments) };
@@ -268,12 +269,15 @@ impl Tracer {
     }
 
     fn refuse(&mut self, tid: i32, call: u64, arguments: [u64; 6]) -> Option<Denial> {
-        if !self.audit {
+        if self.denied != Denied::Audit {
             let refused = ptrace::set_register(tid, ORIGINAL_RAX, u64::MAX);
             let eperm = i64::from(-Errno::PERM.raw_os_error()).cast_unsigned();
             refused.and_then(|()| ptrace::set_register(tid, RAX, eperm)).ok()?;
         }
         let process = self.tracees.owner(tid)?;
+        if self.denied == Denied::Kill {
+            let _ = sys::kill(process.pid, sys::SIGKILL);
+        }
         let standing = standing(process.role, process.settled);
         Some(Denial::new(process.pid, process.program.clone(), call as i32, arguments, standing))
     }

@@ -84,7 +84,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "no_new_privileges": service.no_new_privileges,
         "capabilities": [capability.number for capability in plan.capabilities],
         "network": _network(plan.network),
-        "audit": False,
+        "denied": plan.denied,
         **({"administrator": plan.administrator.key} if plan.administrator else {}),
     }
 

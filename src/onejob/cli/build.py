@@ -9,6 +9,8 @@ from onejob.base.natives import cache_path
 from onejob.builder.image import build_image, image_facts
 from onejob.cli.plan import (
     AdministratorOption,
+    DeniedChoice,
+    DeniedOption,
     HardwareOption,
     LandlockChoice,
     LandlockOption,
@@ -41,6 +43,7 @@ def build(
     unsafe_free: UnsafeFreeOption = False,
     landlock: LandlockOption = LandlockChoice.required,
     administrator: AdministratorOption = None,
+    denied: DeniedOption = DeniedChoice.eperm,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -54,7 +57,15 @@ def build(
     """
     loaded = load_profile(profile)
     plan = plan_for(
-        loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock, administrator
+        loaded,
+        hardware,
+        accept_lost_events,
+        trust,
+        memory,
+        unsafe_free,
+        landlock,
+        administrator,
+        denied,
     )
     with progress() as shown:
         image = build_image(

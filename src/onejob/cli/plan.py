@@ -29,6 +29,14 @@ class TrustChoice(StrEnum):
     union = "union"
 
 
+class DeniedChoice(StrEnum):
+    """What becomes of whoever makes a call that it may not."""
+
+    eperm = "eperm"
+    kill = "kill"
+    audit = "audit"
+
+
 class MemoryChoice(StrEnum):
     """Who serves malloc in the image."""
 
@@ -57,6 +65,11 @@ LostOption = Annotated[
 TrustOption = Annotated[
     TrustChoice,
     typer.Option("--trust", help="Only what was observed; what is known; what code reaches."),
+]
+
+DeniedOption = Annotated[
+    DeniedChoice,
+    typer.Option("--denied", help="A denied call fails, kills its process, or is only counted."),
 ]
 
 MemoryOption = Annotated[
@@ -89,6 +102,7 @@ def plan(
     unsafe_free: UnsafeFreeOption = False,
     landlock: LandlockOption = LandlockChoice.required,
     administrator: AdministratorOption = None,
+    denied: DeniedOption = DeniedChoice.eperm,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -99,7 +113,15 @@ def plan(
     """
     loaded = load_profile(profile)
     made = plan_for(
-        loaded, hardware, accept_lost_events, trust, memory, unsafe_free, landlock, administrator
+        loaded,
+        hardware,
+        accept_lost_events,
+        trust,
+        memory,
+        unsafe_free,
+        landlock,
+        administrator,
+        denied,
     )
     if output is None:
         out.file.write(to_json(made))
@@ -116,6 +138,7 @@ def plan_for(
     unsafe_free: bool = False,
     landlock: LandlockChoice = LandlockChoice.required,
     administrator: Path | None = None,
+    denied: DeniedChoice = DeniedChoice.eperm,
 ) -> Plan:
     """The plan, its warnings shown."""
     components = load_components(data_path("components"))
@@ -131,6 +154,7 @@ def plan_for(
     )
     if administrator is not None:  # nobody else decides it
         made = made.model_copy(update={"administrator": _administrator(administrator)})
+    made = made.model_copy(update={"denied": denied.value})
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)
     return made

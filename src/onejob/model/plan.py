@@ -13,6 +13,9 @@ from onejob.model.profile import Role
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Identity = Annotated[int, Field(ge=0, lt=2**32)]
 PortUse = Literal["listen", "connect"]
+# What becomes of whoever makes a call that it may not: the call fails with EPERM, the process is
+# killed, or the call is counted and let through. `off`: no filter at all, to compare with.
+Denied = Literal["eperm", "kill", "audit", "off"]
 ArgumentNumber = Annotated[int, Field(ge=0, le=5)]
 Word = Annotated[int, Field(ge=0, lt=2**64)]
 ArgumentValues = tuple[Word, ...]
@@ -286,6 +289,7 @@ class Plan(Noun):
     left_out: tuple[LeftOut, ...]
     mounts: tuple[Mount, ...]
     calls: tuple[CallDecision, ...]
+    denied: Denied = "eperm"
     argument_checks: tuple[ArgumentCheck, ...] = ()
     answered_calls: tuple[AnsweredCall, ...] = ()
     matrix: tuple[MatrixRow, ...]
