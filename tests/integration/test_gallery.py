@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.natives import data_path
+from onejob.model.component import load_components
 from onejob.model.errors import LacksError
+from onejob.model.hardware import load_hardware
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.workload import load_workload
+from onejob.planner.plan import make_plan
 from onejob.profiler.packages import need_packages
 from onejob.profiler.unrecorded import STATIC
 from running import ROOT, must, run_onejob
@@ -74,6 +78,35 @@ def test_the_profile_is_stable_where_drills_were_repeated(service: Profile) -> N
         assert (run.rounds >= 3 and run.quiet_rounds >= 2) == (service.name in STABLE), run
     assert service.program_peaks
     assert all(peak.resident_kib for peak in service.program_peaks)
+
+
+# Of what an attacker could use, and of what only the loader calls, nothing is left once it serves.
+NEVER_IN_SERVE = {
+    "execve", "execveat", "ptrace", "mount", "init_module", "bpf", "unshare", "setns", "chmod",
+    "arch_prctl", "set_tid_address",
+}  # fmt: skip
+# apache2 gives files their rights anew when it restarts.
+STILL_IN_SERVE = {("apache2", "main"): {"chmod"}}
+
+
+@pytest.mark.root
+@pytest.mark.ebpf
+def test_the_rows_of_those_that_serve_are_narrow(service: Profile) -> None:
+    hardware = load_hardware(data_path("hardware") / "qemu-microvm.json")
+    plan = make_plan(service, hardware, load_components(data_path("components")))
+    assert plan.matrix
+    if not plan.service.no_new_privileges:
+        return  # it runs set-user-id programs, so its rows are not enforced
+    for row in plan.matrix:
+        left = NEVER_IN_SERVE & set(row.serve)
+        assert left <= STILL_IN_SERVE.get((service.name, row.role), set()), row
+        protections = {c.call: c.values for c in row.serve_arguments}.get("mprotect", ())
+        assert ((6,) in protections) == (service.name == "node"), row
+    if service.name == "nginx":
+        sizes = {row.role: (len(row.boot), len(row.serve)) for row in plan.matrix}
+        assert sizes["main"][0] <= 70
+        assert sizes["main"][1] <= 60
+        assert sizes["worker"][1] <= 35
 
 
 def _interpreter(program: str) -> str:

@@ -15,6 +15,7 @@ from onejob.bench.profile_cost import measure_profile_cost
 from onejob.bench.ptrace_cost import measure_ptrace_cost
 from onejob.bench.redis_cost import measure_redis_cost
 from onejob.bench.result import Result
+from onejob.bench.row_cost import measure_row_cost
 from onejob.bench.stock_requests import measure_stock_requests
 from onejob.bench.subject import Benchmark, Subject
 from onejob.model.errors import InputError
@@ -31,6 +32,7 @@ BENCHMARKS = (
     Benchmark("malloc-speed", measure_malloc_speed),
     Benchmark("memory-static", measure_memory_static),
     Benchmark("ptrace-cost", measure_ptrace_cost),
+    Benchmark("row-cost", measure_row_cost),
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("stock-requests", measure_stock_requests),
     Benchmark("boot", measure_boot),

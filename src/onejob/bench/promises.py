@@ -62,6 +62,9 @@ STOCK_GUEST = Promise(
 STOCK_HOST = Promise(
     "stock-requests", "CPU per request on the host, of the service with nothing around it", 1, "x"
 )
+ROW_COST = Promise(
+    "row-cost", "CPU per request with policy and rows, of that without a filter", 1.05, "x"
+)
 EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load", 0, "")
 
 MILLION_CPU = Promise("million", "CPU to write and read a profile of a million facts", 5, "s")
@@ -71,5 +74,5 @@ PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
-    EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
 )  # fmt: skip

@@ -43,7 +43,7 @@ def test_benchmarks_are_chosen_by_name() -> None:
     assert "image-size" in raised.value.hint
 
 
-@pytest.mark.parametrize("name", ["image-size", "host-start", "memory-floor", "boot"])
+@pytest.mark.parametrize("name", ["image-size", "host-start", "memory-floor", "row-cost", "boot"])
 def test_a_benchmark_of_an_image_asks_for_one(name: str) -> None:
     with pytest.raises(InputError, match="measures an image") as raised:
         run_benchmarks(choose_benchmarks([name]), Subject(), Quiet())
