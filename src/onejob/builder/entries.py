@@ -78,6 +78,8 @@ def _complaint(file: PlannedFile) -> str:
 
 
 def _content_complaint(file: PlannedFile) -> str:
+    if file.mode & 0o6000 and not file.set_id:
+        return f"has the rights of its owner (mode {file.mode:04o}), and the plan does not say why"
     match file.origin:
         case "host" if not _SHA256.fullmatch(file.sha256):
             return "is a host's file without the sha256 that it must have"

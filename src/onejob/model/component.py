@@ -130,6 +130,13 @@ class CallAnswer(Noun):
     why: Reason
 
 
+class LeaveOut(Noun):
+    """A pattern of paths that an image does without unless the service was seen to execute them."""
+
+    path: Annotated[str, Field(pattern=r"^[*/]")]
+    why: Reason
+
+
 class Sysctl(Noun):
     """A kernel setting written at boot."""
 
@@ -156,6 +163,7 @@ class Component(Noun):
     more_arguments: tuple[MoreArguments, ...] = ()
     answer: tuple[CallAnswer, ...] = ()
     sysctl: tuple[Sysctl, ...] = ()
+    leave_out: tuple[LeaveOut, ...] = ()
 
 
 def load_components(folder: Path) -> tuple[Component, ...]:

@@ -51,7 +51,8 @@ class PlannedFile(Noun):
 
     `origin` host: copied from the machine that profiled, and must still have `sha256`.
     `origin` text: its bytes are `text`. `origin` native: a part of onejob by that name.
-    `origin` ldconfig: the loader's cache, made for exactly this root.
+    `origin` ldconfig: the loader's cache, made for exactly this root. `set_id` says why a file has
+    the set-user-id or set-group-id bit; no other has it.
     """
 
     path: AbsolutePath
@@ -67,6 +68,7 @@ class PlannedFile(Noun):
     text: str = ""
     native: str = ""
     package: str = ""
+    set_id: str = ""
 
 
 class LeftOut(Noun):

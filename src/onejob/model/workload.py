@@ -164,6 +164,7 @@ class Workload(Noun):
     environment: dict[VariableName, Text] = Field(default_factory=dict)
     directory: str = "/"
     network: Literal["private", "host"] = "private"
+    set_user_id: dict[Text, Annotated[str, Field(min_length=3)]] = Field(default_factory=dict)
     drill: tuple[Drill, ...] = ()
 
     @model_validator(mode="after")

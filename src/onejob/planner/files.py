@@ -6,13 +6,15 @@ a copy of what the root holds there.
 """
 
 import posixpath
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from onejob.model.errors import InputError
 from onejob.model.file_uses import file_reasons, is_code, is_written, write_reason
 from onejob.model.paths import is_below, is_pseudo, resolve
-from onejob.model.plan import Mount, PlannedFile
+from onejob.model.plan import LeftOut, Mount, PlannedFile
 from onejob.model.profile import FileUse, Profile
+from onejob.planner.commands import SET_ID
 from onejob.planner.kernel_files import kernel_mounts
 
 INIT_PATH = "/.onejob/init"
@@ -91,14 +93,16 @@ def plan_files(
     profile: Profile,
     mounts: tuple[Mount, ...],
     texts: Mapping[str, str],
-    idle: Set[str],
+    left_out: Iterable[LeftOut],
     extra: Iterable[PlannedFile] = (),
+    set_id: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[tuple[PlannedFile, ...], tuple[str, ...]]:
     """The root's entries by path, and warnings. `texts` gives the bytes of some paths.
 
-    Paths in `idle` are left out; `extra` entries are wanted as they are.
+    What is `left_out` is not among them; `extra` entries are wanted as they are; of programs, those
+    in `set_id` keep the bit of that name, for the reason given.
     """
-    needed_by = _needed_by(profile)
+    needed_by, idle = _needed_by(profile), {item.path for item in left_out}
     files: dict[str, PlannedFile] = {}
     warnings: list[str] = []
     for file in profile.files:
@@ -107,6 +111,8 @@ def plan_files(
         if file.path in idle or not _is_carried(file, mounts):
             continue
         planned = _planned(file, needed_by.get(file.path, ()), texts)
+        if planned.kind == "file":
+            planned = _with_set_id(planned, set_id.get(file.path, ""))
         files[file.path] = planned
         if file.kind == "file" and planned.origin == "host" and not file.mode & 0o004:
             warnings.append(
@@ -120,6 +126,11 @@ def plan_files(
     if len(files) > _MAX_FILES:
         raise InputError(f"{len(files)} files, more than {_MAX_FILES}")
     return tuple(files[path] for path in sorted(files)), tuple(warnings)
+
+
+def _with_set_id(file: PlannedFile, why: str) -> PlannedFile:
+    mode = file.mode if why else file.mode & ~SET_ID
+    return file.model_copy(update={"mode": mode, "set_id": why})
 
 
 def _is_carried(file: FileUse, mounts: tuple[Mount, ...]) -> bool:

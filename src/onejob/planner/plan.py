@@ -31,6 +31,7 @@ from onejob.planner.arguments import (
     plan_argument_checks,
 )
 from onejob.planner.capabilities import plan_capabilities
+from onejob.planner.commands import set_id_programs, unused_commands
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
 from onejob.planner.evidence import Evidence, in_order
@@ -83,16 +84,17 @@ def make_plan(
     arrays, manager = _plan_memory(profile, workload, memory, unsafe_free)
     mounts, write_warnings = plan_mounts(profile)
     mounts += manager_mounts(manager, arrays)
-    left_out = idle_libraries(profile)
-    idle = {item.path for item in left_out}
-    extra = (*service_folders(workload, profile), *manager_files(manager))
-    files, file_warnings = plan_files(profile, mounts, account_texts(profile), idle, extra)
     landlock, landlock_warnings = _landlock(landlock, evidence)
     changes = manager_changes(manager, arrays)
     chosen = _choose(components, evidence, hardware, mounts, trust, manager, landlock)
+    left_out = (*idle_libraries(profile), *unused_commands(profile, chosen))
+    set_id = set_id_programs(profile, workload)
     machine = _plan_machine(hardware, profile, arrays)
-    service = _plan_service(workload, profile)
+    service = _plan_service(workload, profile, gains_rights=bool(set_id))
     network, network_warnings = plan_network(evidence, workload.ports)
+    extra = (*service_folders(workload, profile), *manager_files(manager))
+    texts = account_texts(profile)
+    files, file_warnings = plan_files(profile, mounts, texts, left_out, extra, set_id)
     return Plan(
         name=profile.name,
         trust=trust,
@@ -140,6 +142,11 @@ def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability
     return plan_capabilities(
         evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
     )
+
+
+def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:
+    gains_rights = not service.no_new_privileges
+    return plan_capabilities(evidence, as_root=not service.user, gains_rights=gains_rights)
 
 
 def _plan_memory(
@@ -260,12 +267,8 @@ def _memory_kib(hardware: Hardware, profile: Profile, arrays: tuple[MemoryArray,
     return max(hardware.memory_kib, -(-wanted // 1024) * 1024)
 
 
-def _plan_service(workload: Workload, profile: Profile) -> Service:
+def _plan_service(workload: Workload, profile: Profile, *, gains_rights: bool) -> Service:
     environment = {"PATH": _PATH.partition("=")[2], **workload.environment}
-    setuid_program = any(
-        file.mode & 0o6000 and any(use.how == "executed" for use in file.uses)
-        for file in profile.files
-    )
     user = account_named(workload.user, profile)
     return Service(
         command=(profile.program, *workload.command[1:]),
@@ -279,5 +282,5 @@ def _plan_service(workload: Workload, profile: Profile) -> Service:
         stop_signal=SIGNALS[workload.stop.signal],
         stop_timeout_ms=int(workload.stop.within * 1000),
         # A setuid program that the service runs would lose its rights (prctl(2)).
-        no_new_privileges=not setuid_program,
+        no_new_privileges=not gains_rights,
     )

@@ -44,7 +44,7 @@ def true_plan(**changes: object) -> Plan:
     """A root with an entry of every kind."""
     files = (
         host_file("/usr/bin/true"),
-        host_file("/usr/bin/cat", mode=0o4711, uid=7, gid=70000),
+        host_file("/usr/bin/cat", mode=0o4711, set_id="a test", uid=7, gid=70000),
         text_file("/etc/passwd", "root:x:0:0::/:\n", mode=0o640, gid=42),
         text_file("/etc/empty", ""),
         symlink("/bin", "usr/bin", uid=5),
@@ -232,3 +232,14 @@ def test_setuid_only_where_planned(tmp_path: Path) -> None:
     build(plan, tmp_path / "x")
     mode = (tmp_path / "x/tree" / str(source)[1:]).stat().st_mode
     assert stat.S_IMODE(mode) == 0o755
+
+
+def test_a_setuid_file_is_refused_unless_the_plan_says_why(tmp_path: Path) -> None:
+    source = tmp_path / "setuid"
+    source.write_bytes(b"x")
+    file = host_file(source, mode=0o4755)
+    error = refusal(tmp_path, file)
+    assert "has the rights of its owner (mode 4755), and the plan does not say why" in error.what
+    build(make_plan(files=(file.model_copy(update={"set_id": "it must"}),)), tmp_path / "y")
+    mode = (tmp_path / "y/tree" / str(source)[1:]).stat().st_mode
+    assert stat.S_IMODE(mode) == 0o4755

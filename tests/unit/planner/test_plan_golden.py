@@ -129,10 +129,3 @@ def test_the_service_is_started_as_it_was_profiled() -> None:
     assert service.environment[1].startswith("PATH=/usr/local/sbin:")
     assert (service.stop_signal, service.stop_timeout_ms) == (3, 5000)
     assert service.no_new_privileges
-
-
-def test_a_setuid_program_keeps_its_privileges() -> None:
-    files = (*small_world.FILES, small_world.seen("/usr/bin/su", "executed", mode=0o4755))
-    assert not plan(files=files).service.no_new_privileges
-    unused = (*small_world.FILES, small_world.seen("/usr/bin/su", "read", mode=0o4755))
-    assert plan(files=unused).service.no_new_privileges
