@@ -144,11 +144,6 @@ def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability
     )
 
 
-def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:
-    gains_rights = not service.no_new_privileges
-    return plan_capabilities(evidence, as_root=not service.user, gains_rights=gains_rights)
-
-
 def _plan_memory(
     profile: Profile, workload: Workload, kind: Literal["static", "none"], unsafe_free: bool
 ) -> tuple[tuple[MemoryArray, ...], MemoryManager]:

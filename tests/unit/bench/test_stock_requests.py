@@ -53,7 +53,7 @@ def test_a_load_costs_what_its_requests_cost() -> None:
 def test_both_promises_are_ratios_of_what_was_measured_side_by_side() -> None:
     guest = {"ours": [Cost(1, 1000), Cost(2, 1000)], "stock": [Cost(2, 1000), Cost(4, 1000)]}
     host = {"ours": [Cost(1.2, 1000)], "stock": [Cost(1, 1000)]}
-    found = judge_costs(guest, host)
+    found = [judge_costs(STOCK_GUEST, guest), judge_costs(STOCK_HOST, host)]
     assert [(r.promise, r.measured, r.passed) for r in found] == [
         (STOCK_GUEST.text, 0.5, True), (STOCK_HOST.text, 1.2, False),
     ]  # fmt: skip
