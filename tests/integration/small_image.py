@@ -1,5 +1,6 @@
 """Images of a small static service, made without profiling: for tests of running images."""
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from built_plans import DIMENSIONS, folder, host_file, make_plan
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
-from onejob.model.image import Image
+from onejob.model.image import KERNEL, MANIFEST, Image, open_image
+from onejob.model.jsonfile import to_json
 from onejob.model.plan import CallDecision, Grant, Mount, Plan, PlannedFile, Service
 from onejob.model.profile import CallUse, FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
@@ -134,3 +136,15 @@ def build_small(
         plan_of(program, argument), write_profile(profile), place,
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip
+
+
+def with_kernel_of(image: Image, other: Image) -> Image:
+    """`image`, with the kernel of `other` in it."""
+    shutil.copyfile(other.kernel, image.folder / KERNEL)
+    content = next(found for found in other.manifest.contents if found.name == KERNEL)
+    changes = {
+        "kernel": other.manifest.kernel,
+        "contents": (*image.manifest.contents, content),
+    }
+    (image.folder / MANIFEST).write_text(to_json(image.manifest.model_copy(update=changes)))
+    return open_image(image.folder)
