@@ -1,4 +1,5 @@
 """Power cuts: QEMU ended at once while the service writes and syncs; every boot after finds it all.
+Disks that are damaged or of others are refused.
 
 What QEMU was told to write stays in this host's page cache when it is killed. So this shows what
 the guest and its file system do at a cut, and not what a disk does that loses its own cache.
@@ -10,6 +11,7 @@ import random
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,13 @@ from onejob.base.process import run_tool
 from onejob.base.progress import Quiet
 from onejob.base.verity import check_root
 from onejob.builder.image import build_image
+from onejob.model.errors import ServiceError
 from onejob.model.image import Image, open_image
 from onejob.model.plan import CallDecision, Grant, Mount
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
 from onejob.system.kvm import Accelerator
-from onejob.system.qemu import qemu_instance
+from onejob.system.qemu import make_data_disk, qemu_instance
 
 from .small_image import CALLS, PORT, plan_of, profile_of, with_kernel_of
 
@@ -109,3 +112,37 @@ def test_nothing_synced_is_lost_and_every_boot_succeeds(
     # Once the journal is played back there is nothing that a check would mend.
     run_tool(["e2fsck", "-E", "journal_only", "-p", disk], timeout=60)
     run_tool(["e2fsck", "-f", "-n", disk], timeout=60)
+
+
+def damage_superblock(disk: Path) -> None:
+    with disk.open("r+b") as file:
+        file.seek(1024)  # ext4(5)
+        file.write(bytes(1024))
+
+
+def put_file(disk: Path) -> None:
+    command = ["debugfs", "-w", "-R", "write /etc/hostname holiday", str(disk)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (damage_superblock, "it has no ext4 file system, or a damaged one: repair it with e2fsck"),
+        (put_file, 'the data partition has "holiday" on it, and no .onejob-owner'),
+    ],
+)
+def test_a_disk_that_is_damaged_or_of_others_is_refused(
+    writer_image: Image, tmp_path: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    disk = tmp_path / "data.img"
+    make_data_disk(disk, 64)
+    harm(disk)
+    before = disk.read_bytes() if harm is damage_superblock else b""
+    with (
+        pytest.raises(ServiceError, match="small was not started") as caught,
+        qemu_instance(writer_image, data=disk, accelerator=TCG),
+    ):
+        pytest.fail("it ran")
+    assert words in caught.value.what
+    assert not before or disk.read_bytes() == before
