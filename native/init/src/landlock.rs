@@ -106,7 +106,7 @@ fn make_ruleset(domain: &DomainPlan) -> Outcome<OwnedFd> {
     Ok(ruleset)
 }
 
-fn add_rule(ruleset: &OwnedFd, path: &str, rights: u64) -> Result<()> {
+pub fn add_rule(ruleset: &OwnedFd, path: &str, rights: u64) -> Result<()> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
     let is_directory = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Directory;

@@ -7,7 +7,7 @@ use rustix::io::{Errno, Result};
 
 use crate::console::say;
 use crate::instance::{Network, PortUse};
-use crate::sys;
+use crate::{landlock, sys};
 
 // arch/x86/entry/syscalls/syscall_64.tbl
 const CREATE_RULESET: usize = 444;
@@ -16,6 +16,7 @@ const RESTRICT_SELF: usize = 446;
 // linux/landlock.h
 const VERSION: usize = 1;
 const RULE_NET_PORT: usize = 2;
+const REFER: u64 = 1 << 13;
 const BIND_TCP: u64 = 1;
 const CONNECT_TCP: u64 = 2;
 /// No abstract Unix socket and no signal of anybody outside of the service.
@@ -38,8 +39,9 @@ pub fn confine(network: &Network) -> Result<()> {
     }
     let handled = network.restricted.iter().fold(0, |bits, port_use| bits | bit_of(*port_use));
     let scopes = if known < KNOWS_SCOPES { 0 } else { SCOPES };
-    // struct landlock_ruleset_attr: file systems, ports, scopes; it grew by the last one.
-    let attributes = [0, handled, scopes];
+    // struct landlock_ruleset_attr: file systems, ports, scopes; it grew by the last one. Moving a file
+    // to another folder is refused by every domain that does not allow it (landlock(7)).
+    let attributes = [REFER, handled, scopes];
     let size = if scopes == 0 { 16 } else { 24 };
     if handled | scopes == 0 {
         return Ok(());
@@ -49,6 +51,7 @@ pub fn confine(network: &Network) -> Result<()> {
         let made = sys::call(CREATE_RULESET, [attributes.as_ptr() as usize, size, 0, 0, 0])?;
         OwnedFd::from_raw_fd(made as i32)
     };
+    landlock::add_rule(&ruleset, "/", REFER)?;
     for port in network.ports.iter().filter(|port| handled & bit_of(port.used) != 0) {
         // struct landlock_net_port_attr: allowed access, port.
         let rule = [bit_of(port.used), u64::from(port.port)];
