@@ -23,6 +23,7 @@ def data(container: Container) -> Path:
     """A folder of the host's, as `onejob run --on host` gives it."""
     folder = container.folder / "data"
     folder.mkdir()
+    (folder / ".onejob-owner").write_text("job\n")
     container.environment[1] = "ONEJOB_DATA=dir"
     container.mounts.append(
         {"destination": "/.onejob/data", "type": "bind", "source": str(folder), "options": ["bind"]}
