@@ -4,12 +4,14 @@ ARGS ?=
 # rustup puts cargo here, and not every shell's PATH has it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help install demo test schema clean
+.PHONY: help install demo attacks test test-all schema clean
 
 help:
 	@echo "make install   system packages (apt-get), .venv/bin/onejob, native parts"
 	@echo "make demo      nginx becomes its own operating system, measured"
-	@echo "make test      the whole test suite; ARGS='-k wheel' for some of it"
+	@echo "make attacks   a service is taken over, on the stock system and in its image; docs/attacks.md"
+	@echo "make test      the test suite without its slow part; ARGS='-k wheel' for some of it"
+	@echo "make test-all  all of it"
 	@echo "make schema    docs/profile.rng anew, after a change of the profile's nouns"
 	@echo "make clean     remove what was built here; the cache of kernels stays"
 
@@ -24,7 +26,13 @@ install:
 demo: install
 	@.venv/bin/python -m onejob.bench.demo
 
+attacks: install
+	@.venv/bin/python -m onejob.bench.attacks.page
+
 test: install
+	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-all: install
 	@.venv/bin/python -m pytest $(ARGS)
 
 SCHEMA = from onejob.model.profile_schema import schema_text; print(schema_text(), end='')

@@ -1,6 +1,7 @@
 """All benchmarks, in the order in which they are shown and run: the quick ones first."""
 
 from onejob.base.progress import Progress
+from onejob.bench.attacks.measure import measure_attacks
 from onejob.bench.boot import measure_boot
 from onejob.bench.call_cost import measure_call_cost
 from onejob.bench.events_lost import measure_events_lost
@@ -36,6 +37,7 @@ BENCHMARKS = (
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("stock-requests", measure_stock_requests),
     Benchmark("boot", measure_boot),
+    Benchmark("attacks", measure_attacks),
 )
 
 

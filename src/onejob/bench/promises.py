@@ -69,10 +69,12 @@ EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load"
 
 MILLION_CPU = Promise("million", "CPU to write and read a profile of a million facts", 5, "s")
 MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300, "MB")
+ATTACKS_ON_HOST = Promise("attacks", "attacks that succeed on an image on this host", 0, "")
+ATTACKS_IN_GUEST = Promise("attacks", "attacks that succeed on an image in QEMU", 0, "")
 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
-    ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY,
+    ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
 )  # fmt: skip

@@ -67,6 +67,7 @@ class Scene:
     outside: "Outside"
     names: Mapping[str, str]
     patience: float
+    greeting: str = GREETING
 
     def named(self, text: str) -> str:
         """`text` with the names filled in."""
@@ -88,7 +89,7 @@ class Scene:
     def serves(self) -> bool:
         """Whether the service does its job; asked until it does, or patience is at its end."""
         end = time.monotonic() + self.patience
-        while self.ask("hello") != GREETING:
+        while self.ask("hello") != self.greeting:
             if time.monotonic() > end:
                 return False
             time.sleep(0.05)
@@ -138,7 +139,7 @@ def secret_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def stock_scene(victim: Victim, secret: Path) -> Iterator[Scene]:
+def stock_scene(victim: Victim, secret: Path, greeting: str = GREETING) -> Iterator[Scene]:
     """The service as this machine's distribution runs it: a process of root's, and no more.
 
     It has namespaces of its own, so that it spoils nothing: an overlay over all files, a network
@@ -150,7 +151,7 @@ def stock_scene(victim: Victim, secret: Path) -> Iterator[Scene]:
     workload = victim.workload.model_copy(update={"command": command})
     with unwatched(workload) as service:
         names = victim.names | {"data": DATA, "secret": f"{os.getpid()}/root{secret}/secret"}
-        with _near(service, names) as scene:
+        with _near(service, names, greeting) as scene:
             yield scene
 
 
@@ -159,7 +160,7 @@ def host_scene(victim: Victim, image: Image, secret: Path) -> Iterator[Scene]:
     """The service in its image on this host, its data on a small disk of its own."""
     with (
         small_disk() as data,
-        host_instance(image, data=data) as instance,
+        host_instance(image, data=data, driven=True) as instance,
         _near(instance, image_names(victim, secret)) as scene,
     ):
         yield scene
@@ -171,18 +172,18 @@ def image_names(victim: Victim, secret: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _near(target: Seen, names: Mapping[str, str]) -> Iterator[Scene]:
+def _near(target: Seen, names: Mapping[str, str], greeting: str = GREETING) -> Iterator[Scene]:
     """On this host: what listens outside is in the service's network, at a port of nobody's."""
     outside = in_network(target.network, lambda: Outside("127.0.0.1", _OUTSIDE_PORT))
     address = f"127.0.0.1:{_OUTSIDE_PORT}"
-    with _ready(Scene(target, outside, {**names, "outside": address}, 10.0)) as scene:
+    with _ready(Scene(target, outside, {**names, "outside": address}, 10.0, greeting)) as scene:
         yield scene
 
 
 @contextmanager
 def guest_scene(victim: Victim, image: Image, secret: Path) -> Iterator[Scene]:
     """The service in its image in QEMU, on a network from which this machine can be reached."""
-    with qemu_instance(image, closed=False) as instance:
+    with qemu_instance(image, closed=False, driven=True) as instance:
         port = free_port()
         names = image_names(victim, secret) | {"outside": f"10.0.2.2:{port}"}
         with _ready(Scene(instance, Outside("127.0.0.1", port), names, 60.0)) as scene:

@@ -35,6 +35,7 @@ class Attack(NamedTuple):
     not_on_host: str = ""
 
 
+_KERNEL_FILES = "the kernel's own file systems are read-only where no drill wrote"
 _READ_ONLY = "programs and configuration lie on a read-only root that nobody can remount"
 _FILES = (
     Attack(
@@ -58,18 +59,20 @@ _FILES = (
     ),
     *(
         Attack(
-            f"write outside granted paths: {place}", f"create {place}", there(f"{place}/{{mark}}"),
-            by,
+            f"write outside granted paths: {where}", f"create {path}", there(f"{path}/{{mark}}"), by
         )
-        for place, by in (
-            ("{folder}", _READ_ONLY),
-            ("/etc", _READ_ONLY),
-            ("/dev", "the kernel's own file systems are read-only where no drill wrote"),
-            ("{data}", "Landlock: each program writes where it was seen to"),
+        for where, path, by in (
+            ("beside the program", "{folder}", _READ_ONLY),
+            ("/etc", "/etc", _READ_ONLY),
+            ("/dev", "/dev", _KERNEL_FILES),
+            (
+                "the data partition", "{data}",
+                "the service has nothing of it but the folders that it writes",
+            ),
         )
     ),
     Attack(
-        "write what only another program may", "append {counts}/count", marked("{counts}/count"),
+        "write what only another program may", "cgi {logs}/access.log", marked("{logs}/access.log"),
         "Landlock: each program writes where it was seen to",
     ),
     Attack(
@@ -128,7 +131,7 @@ _PROGRAMS = (
     Attack(
         "change its own code (/proc/self/mem)", "write-own-code",
         proof("taken-over", "a constant has changed"),
-        "/proc is read-only where no drill wrote; in a guest the kernel refuses it, too",
+        f"{_KERNEL_FILES}; a guest's kernel refuses it, too",
     ),
     Attack(
         "free a block twice", "free-twice", proof("two owners", "malloc gives one block out twice"),
@@ -144,8 +147,7 @@ _OTHERS = (
     Attack("trace another process", "trace", CHANGED, _NO_CALL),
     Attack("write to another process's memory", "write-memory-of-other", CHANGED, _NO_CALL),
     Attack(
-        "the same by /proc/PID/mem", "write-memory-file", CHANGED,
-        "/proc is read-only where no drill wrote",
+        "the same by /proc/PID/mem", "write-memory-file", CHANGED, _KERNEL_FILES,
     ),
     Attack(
         "escape by /proc/1/root", "read-outside {secret}",
@@ -178,6 +180,11 @@ _OTHERS = (
 )  # fmt: skip
 _KERNEL = (
     Attack(
+        "load a kernel module", "load-module /opt/dummy.ko",
+        proof("kernel has dummy", "the kernel lists it"), _NO_CALL,
+        not_on_host="a host's kernel cannot be expected to take modules",
+    ),
+    Attack(
         "load a BPF program", "load-bpf", proof("says 42", "the kernel has run it"), _NO_CALL
     ),
     Attack("use io_uring", "use-ring {logs}/ring", there("{logs}/ring"), _NO_CALL),
@@ -186,7 +193,7 @@ _KERNEL = (
     ),
     Attack(
         "change a kernel setting", "set-kernel", proof("live is 42", "the setting reads back"),
-        "/proc is read-only where no drill wrote",
+        _KERNEL_FILES,
     ),
 )  # fmt: skip
 _NETWORK = (
@@ -209,7 +216,7 @@ _NETWORK = (
     Attack(
         "listen on another port", "listen-elsewhere 127.0.0.1:7070",
         proof("answers on port", "it answers there"),
-        "Landlock: TCP only on ports that the profile has",
+        "it never calls bind while it serves; Landlock: TCP only on ports that the profile has",
     ),
     Attack(
         "open a raw socket", "raw-socket", proof("reply to packet", "a forged packet is answered"),

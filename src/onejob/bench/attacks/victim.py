@@ -15,6 +15,7 @@ from onejob.builder.image import build_image
 from onejob.model.component import load_components
 from onejob.model.hardware import load_hardware
 from onejob.model.image import Image
+from onejob.model.profile import Profile
 from onejob.model.profile_xml import write_profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
@@ -108,9 +109,13 @@ def _compile(folder: Path) -> None:
         run_tool([gcc, "-O1", "-o", folder / program, *sources], timeout=_COMPILE_TIMEOUT_S)
 
 
-def build_victim(victim: Victim, place: Path, with_kernel: bool, progress: Progress) -> Image:
-    """Its image at `place`, made as that of any service: profiled, planned, built."""
-    profile = take_profile(victim.workload, victim.text, progress)
+def profile_victim(victim: Victim, progress: Progress) -> Profile:
+    """Its profile, taken while nobody attacks it."""
+    return take_profile(victim.workload, victim.text, progress)
+
+
+def build_victim(profile: Profile, place: Path, with_kernel: bool, progress: Progress) -> Image:
+    """Its image at `place`, planned and built as that of any service."""
     plan = make_plan(
         profile,
         load_hardware(data_path("hardware") / "qemu-microvm.json"),

@@ -24,6 +24,12 @@ int main(int count, char **arguments)
         puts("the count cannot be kept");
         return 1;
     }
+    if (count > 2) {
+        int other = open(arguments[2], O_WRONLY | O_APPEND | O_CLOEXEC);
+        /* Not in one: the mark would be found in this program. */
+        if (other < 0 || write(other, "taken", 5) != 5 || write(other, "-over", 5) != 5)
+            perror(arguments[2]);
+    }
     printf("call %d\n", called);
     return 0;
 }

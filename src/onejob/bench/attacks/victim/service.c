@@ -1,7 +1,7 @@
 /* A web application in small, with every hole: a request can name an attack and is obeyed.
  *
  * hello    asks the backend over TCP, and logs
- * cgi      has the helper program count the calls in a file of its own
+ * cgi      has the helper program count the calls in a file of its own; and write to another one
  * else     what an attacker whose code runs in here would do, with one argument
  */
 #include "victim.h"
@@ -119,7 +119,8 @@ static void answer(int client)
     } else if (!strcmp(name, "cgi")) {
         char helper[300];
         snprintf(helper, sizeof helper, "%s/helper", folder);
-        answer_of(helper, (char *[]){helper, state_path, NULL}, -1, reply);
+        char *other = *argument ? argument : NULL; /* the helper has a hole, too */
+        answer_of(helper, (char *[]){helper, state_path, other, NULL}, -1, reply);
     } else {
         obey(name, argument, reply);
     }
@@ -220,6 +221,7 @@ int main(int count, char **arguments)
         return 1;
     if (fork() == 0) {
         close(ends[1]);
+        close(server); /* whose port must be free when the main process has ended */
         serve_backend(backend, ends[0]);
     }
     close(ends[0]);
