@@ -4,7 +4,6 @@ By /etc/ld.so.preload and not by the environment: set-user-id programs obey it t
 that clears its environment cannot lose it (ld.so(8)).
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from onejob.model.plan import LeftOut, MemoryArray, MemoryManager, Mount, PlannedFile, Right
@@ -116,19 +115,15 @@ def manager_changes(
 def manager_kib(profile: Profile, arrays: Iterable[MemoryArray]) -> int:
     """The memory that it takes besides what the service held when profiled.
 
-    All arrays are laid out in each process that executed the program; those that were forked share
-    what they do not change.
+    Each process at once may come to have all arrays of its program for itself: one that was forked
+    copies what it writes to, and under an overload of PostgreSQL that was nearly all.
     """
     arrays = tuple(arrays)
-    executed = Counter[str]()
-    for start in profile.starts:
-        executed[start.child] += start.count if start.how == "exec" else 0
     peaks = {peak.program: peak.processes for peak in profile.program_peaks}
     total = 0
     for program in {array.program for array in arrays}:
         own = [array for array in arrays if array.program == program]
-        images = max(min(peaks.get(program, 1), executed[program]), 1)
-        total += images * (_arrays_kib(own) + _LIBRARY_KIB) + COUNTS_KIB
+        total += max(peaks.get(program, 1), 1) * (_arrays_kib(own) + _LIBRARY_KIB) + COUNTS_KIB
     return total
 
 

@@ -8,7 +8,7 @@ import small_world
 from onejob.base.natives import data_path
 from onejob.model.component import load_components
 from onejob.model.plan import Plan
-from onejob.model.profile import ProgramAllocation, ProgramPeak, RoleCall, Start
+from onejob.model.profile import ProgramAllocation, ProgramPeak, RoleCall
 from onejob.planner.memory_manager import COUNTS_KIB, manager_kib
 from onejob.planner.plan import make_plan
 from small_world import PROGRAM, call, seen
@@ -115,17 +115,16 @@ ROLES = tuple(
 )
 
 
-def test_each_execution_has_arrays_and_forks_share_them() -> None:
+def test_each_process_at_once_may_have_all_arrays_for_itself() -> None:
     profile = small_world.profile(
         allocations=(allocation("/a"), allocation("/b")),
-        starts=(Start(program=PROGRAM, child="/a", how="exec", drill="serve", count=9),),
         program_peaks=(
             ProgramPeak(program="/a", processes=3), ProgramPeak(program="/b", processes=5),
         ),
     )  # fmt: skip
     made = make_plan(profile, small_world.hardware(), ())
     one = manager_kib(small_world.profile(), [row for row in made.memory if row.program == "/a"])
-    assert manager_kib(profile, made.memory) == 3 * (one - COUNTS_KIB) + one + COUNTS_KIB
+    assert manager_kib(profile, made.memory) == (3 + 5) * (one - COUNTS_KIB) + 2 * COUNTS_KIB
     assert one > 64 * 1024 // 1024 * 100  # a hundred blocks of 64 KiB
 
 
