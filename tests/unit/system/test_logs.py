@@ -2,6 +2,7 @@
 
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,18 @@ def test_a_disk_without_words_is_an_error(tmp_path: Path) -> None:
         read_log(tmp_path / "disk.img")
     with pytest.raises(InputError, match="neither a running instance, a folder nor a disk image"):
         read_log(tmp_path / "none")
+
+
+@pytest.mark.root
+def test_a_log_that_pretends_to_be_huge_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    (tmp_path / "tree/.onejob").mkdir(parents=True)
+    with (tmp_path / "tree/.onejob/log").open("wb") as file:
+        file.truncate(1 << 40)  # all hole
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(1 << 24)
+    words = ["mkfs.ext4", "-q", "-d", tmp_path / "tree", disk]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    disk.chmod(0o600)
+    with pytest.raises(InputError, match="bytes, and not 1048576"):
+        read_log(disk)
