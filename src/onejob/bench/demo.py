@@ -21,6 +21,7 @@ from onejob.model.image import Image
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import write_profile
 from onejob.model.workload import load_workload, workload_text
+from onejob.planner.choices import USUAL
 from onejob.profiler.profile import take_profile
 from onejob.system.rehearse import RehearsalReport, rehearse
 
@@ -65,7 +66,7 @@ def _rehearse_on_host(profile: Profile, folder: Path, shown: Progress) -> Rehear
 
 
 def _build(profile: Profile, place: Path, with_kernel: bool, shown: Progress) -> Image:
-    plan = plan_for(profile, "qemu-microvm", accept_lost=False)
+    plan = plan_for(profile, "qemu-microvm", USUAL)
     xml = write_profile(profile)
     return build_image(
         plan, xml, place, with_kernel=with_kernel, cache=cache_path(), progress=shown

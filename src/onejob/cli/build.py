@@ -21,6 +21,7 @@ from onejob.cli.plan import (
     TrustChoice,
     TrustOption,
     UnsafeFreeOption,
+    choices,
     plan_for,
 )
 from onejob.cli.show import megabytes, out, print_table, progress
@@ -59,13 +60,7 @@ def build(
     plan = plan_for(
         loaded,
         hardware,
-        accept_lost_events,
-        trust,
-        memory,
-        unsafe_free,
-        landlock,
-        administrator,
-        denied,
+        choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
     )
     with progress() as shown:
         image = build_image(

@@ -16,6 +16,7 @@ from onejob.model.jsonfile import to_json
 from onejob.model.plan import Administrator, Plan
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
+from onejob.planner.choices import Choices
 from onejob.planner.plan import make_plan
 from onejob.survey.source import LocalSource, local_architecture
 from onejob.survey.survey import survey_machine
@@ -115,13 +116,7 @@ def plan(
     made = plan_for(
         loaded,
         hardware,
-        accept_lost_events,
-        trust,
-        memory,
-        unsafe_free,
-        landlock,
-        administrator,
-        denied,
+        choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
     )
     if output is None:
         out.file.write(to_json(made))
@@ -129,32 +124,31 @@ def plan(
         write_atomically(output, to_json(made).encode())
 
 
-def plan_for(
-    profile: Profile,
-    hardware: str,
+def choices(
     accept_lost: bool,
-    trust: TrustChoice = TrustChoice.known,
-    memory: MemoryChoice = MemoryChoice.static,
-    unsafe_free: bool = False,
-    landlock: LandlockChoice = LandlockChoice.required,
-    administrator: Path | None = None,
-    denied: DeniedChoice = DeniedChoice.eperm,
-) -> Plan:
-    """The plan, its warnings shown."""
-    components = load_components(data_path("components"))
-    made = make_plan(
-        profile,
-        find_hardware(hardware),
-        components,
+    trust: TrustChoice,
+    memory: MemoryChoice,
+    unsafe_free: bool,
+    landlock: LandlockChoice,
+    administrator: Path | None,
+    denied: DeniedChoice,
+) -> Choices:
+    """The options of whoever plans, as the planner takes them."""
+    return Choices(
         accept_lost=accept_lost,
         trust=trust.value,
         memory=memory.value,
         unsafe_free=unsafe_free,
         landlock=landlock.value,
+        denied=denied.value,
+        administrator=None if administrator is None else _administrator(administrator),
     )
-    if administrator is not None:  # nobody else decides it
-        made = made.model_copy(update={"administrator": _administrator(administrator)})
-    made = made.model_copy(update={"denied": denied.value})
+
+
+def plan_for(profile: Profile, hardware: str, choices: Choices) -> Plan:
+    """The plan, its warnings shown."""
+    components = load_components(data_path("components"))
+    made = make_plan(profile, find_hardware(hardware), components, choices)
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)
     return made

@@ -1,7 +1,7 @@
 """Profile + Hardware + components -> Plan. Pure: same input, same bytes; no I/O."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from onejob.model.component import Component
 from onejob.model.errors import InputError
@@ -31,6 +31,7 @@ from onejob.planner.arguments import (
     plan_argument_checks,
 )
 from onejob.planner.capabilities import plan_capabilities
+from onejob.planner.choices import USUAL, Choices
 from onejob.planner.commands import set_id_programs, unused_commands
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
@@ -65,26 +66,21 @@ def make_plan(
     profile: Profile,
     hardware: Hardware,
     components: Sequence[Component],
-    *,
-    accept_lost: bool = False,
-    trust: Trust = "known",
-    memory: Literal["static", "none"] = "static",
-    unsafe_free: bool = False,
-    landlock: Landlock = "required",
+    choices: Choices = USUAL,
 ) -> Plan:
-    """Decide everything about one image; `trust` says what besides the observed is taken, `memory`
-    who serves malloc, and `unsafe_free` that wrong frees are let pass.
+    """Decide everything about one image.
 
-    Raises InputError for a profile from Windows, with lost events (unless `accept_lost`), without a
-    workload, or whose needs contradict each other.
+    Raises InputError for a profile from Windows, with lost events (unless `choices` accept them),
+    without a workload, or whose needs contradict each other.
     """
-    workload = _checked_workload(profile, accept_lost)
+    workload = _checked_workload(profile, choices.accept_lost)
+    trust = choices.trust
     profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
-    arrays, manager = _plan_memory(profile, workload, memory, unsafe_free)
+    arrays, manager = _plan_memory(profile, workload, choices)
     mounts, write_warnings = plan_mounts(profile)
     mounts += manager_mounts(manager, arrays)
-    landlock, landlock_warnings = _landlock(landlock, evidence)
+    landlock, landlock_warnings = _landlock(choices.landlock, evidence)
     changes = manager_changes(manager, arrays)
     chosen = _choose(components, evidence, hardware, mounts, trust, manager, landlock)
     left_out = (*idle_libraries(profile), *unused_commands(profile, chosen))
@@ -117,6 +113,8 @@ def make_plan(
         settings=plan_settings(chosen),
         capabilities=_plan_capabilities(evidence, service),
         network=network,
+        denied=choices.denied,
+        administrator=choices.administrator,
         warnings=(*write_warnings, *file_warnings, *landlock_warnings, *network_warnings),
     )
 
@@ -145,13 +143,13 @@ def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability
 
 
 def _plan_memory(
-    profile: Profile, workload: Workload, kind: Literal["static", "none"], unsafe_free: bool
+    profile: Profile, workload: Workload, choices: Choices
 ) -> tuple[tuple[MemoryArray, ...], MemoryManager]:
     """The arrays, none where nobody would use them, and the memory manager."""
-    if kind == "none":
+    if choices.memory == "none":
         return (), MemoryManager(reason="switched off (--memory none)")
     arrays = plan_memory(profile)
-    manager = plan_manager(profile, workload, arrays, unsafe_free)
+    manager = plan_manager(profile, workload, arrays, choices.unsafe_free)
     return arrays if manager.kind == "static" else (), manager
 
 

@@ -9,6 +9,7 @@ from onejob.base.natives import data_path
 from onejob.model.component import load_components
 from onejob.model.plan import Plan
 from onejob.model.profile import ProgramAllocation, ProgramPeak, RoleCall
+from onejob.planner.choices import Choices
 from onejob.planner.memory_manager import COUNTS_KIB, manager_kib
 from onejob.planner.plan import make_plan
 from small_world import PROGRAM, call, seen
@@ -20,7 +21,7 @@ CALLS_AT_START = {"openat", "read", "close", "lseek", "readlinkat", "mprotect"}
 def plan(memory: Any = "static", unsafe_free: bool = False, **changes: Any) -> Plan:
     return make_plan(
         small_world.profile(**changes), small_world.hardware(), load_components(components()),
-        memory=memory, unsafe_free=unsafe_free,
+        Choices(memory=memory, unsafe_free=unsafe_free),
     )  # fmt: skip
 
 

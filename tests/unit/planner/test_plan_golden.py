@@ -13,6 +13,7 @@ from onejob.model.hardware import Disk
 from onejob.model.jsonfile import to_json
 from onejob.model.plan import Plan
 from onejob.model.profile import Profile
+from onejob.planner.choices import Choices
 from onejob.planner.plan import make_plan
 
 
@@ -90,7 +91,7 @@ def test_lost_events_are_refused_unless_accepted() -> None:
     with pytest.raises(InputError, match="3 events were lost") as caught:
         make_plan(profile, machine, components)
     assert "--accept-lost-events" in caught.value.hint
-    assert make_plan(profile, machine, components, accept_lost=True).calls == plan().calls
+    assert make_plan(profile, machine, components, Choices(accept_lost=True)).calls == plan().calls
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -10,6 +10,7 @@ from onejob.model.component import Component, load_components
 from onejob.model.plan import Plan, Trust
 from onejob.model.profile import Account, FileUse, Group, Profile, ReachableCall, Start
 from onejob.model.syscalls import call_name, call_number
+from onejob.planner.choices import Choices
 from onejob.planner.plan import make_plan
 from onejob.profiler.static.summary import ObjectSummary, summarize
 from small_world import PROGRAM, call, component, seen
@@ -39,7 +40,7 @@ THREAD = Start(program=PROGRAM, child=PROGRAM, drill="serve", how="thread", coun
 
 def plan(profile: Profile, trust: Trust = "known", *extra: Component) -> Plan:
     components = (*small_world.components(), *extra)
-    return make_plan(profile, small_world.hardware(), components, trust=trust)
+    return make_plan(profile, small_world.hardware(), components, Choices(trust=trust))
 
 
 def calls(made: Plan) -> dict[str, str]:
