@@ -149,6 +149,13 @@ def _nginx(profile: Profile) -> None:
     assert became(profile, "setuid") == {account(profile, "www-data")}
 
 
+def _nginx_tuned(profile: Profile) -> None:
+    """Files stay open, and go out by sendfile; nobody logs who asked."""
+    _nginx(profile)
+    assert called(profile, "sendfile", "serve") > 100 * called(profile, "openat", "serve")
+    assert not ways(profile, "/var/log/nginx/access.log")
+
+
 def _apache2(profile: Profile) -> None:
     """Workers are threads of children; graceful and restart make new ones as www-data."""
     for drill in ("start", "graceful", "restart", "rotate-logs"):
@@ -240,6 +247,7 @@ def _static_rust(profile: Profile) -> None:
 
 FACTS: dict[str, Callable[[Profile], None]] = {
     "nginx": _nginx,
+    "nginx-tuned": _nginx_tuned,
     "apache2": _apache2,
     "redis": _redis,
     "postgresql": _postgresql,
