@@ -10,7 +10,7 @@ from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
 from onejob.model.image import KERNEL, MANIFEST, Image, open_image
 from onejob.model.jsonfile import to_json
-from onejob.model.plan import CallDecision, Grant, Mount, Plan, PlannedFile, Service
+from onejob.model.plan import CallDecision, Grant, Log, Mount, Plan, PlannedFile, Service
 from onejob.model.profile import CallUse, FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
@@ -95,6 +95,7 @@ def plan_of(program: Path, argument: str, **changes: Any) -> Plan:
     )
     fields: dict[str, Any] = {
         "name": "small", "service": service, "mounts": MOUNTS, "capabilities": (), "grants": grants,
+        "logs": (Log(path=LOG, reason="extended"),),
         "files": (init, host_file(program, mode=0o755), *(folder(path) for path in paths)),
         "calls": tuple(
             CallDecision(name=name, number=call_number(name) or 0, reason="used") for name in CALLS

@@ -17,6 +17,7 @@ const MOST_GROUPS: usize = 65536;
 const LARGEST: usize = 1 << 20;
 const MOST_ROWS: usize = 1024;
 const MOST_DOMAINS: usize = 1024;
+const MOST_LOGS: usize = 1024;
 const REBUILD: &str = "build the image again with the onejob that this process 1 belongs to";
 
 #[derive(Deserialize)]
@@ -55,6 +56,9 @@ pub struct Instance {
     pub counts: Option<Counts>,
     /// What programs may change and execute; without it, owners and modes of files decide alone.
     pub landlock: Option<LandlockPlan>,
+    /// Files that can only be extended, once the service has settled.
+    #[serde(default)]
+    pub logs: Vec<LogPlan>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +78,9 @@ pub struct DomainPlan {
     /// Path, and what may be done below it: LANDLOCK_ACCESS_FS_* of linux/landlock.h.
     pub rules: Vec<(String, u64)>,
 }
+
+/// The path of a log, and whether the service changes its owner or mode.
+pub type LogPlan = (String, bool);
 
 /// A folder, how many files are in it (1.counts, 2.counts...), and the bytes of each.
 pub type Counts = (String, usize, u64);
@@ -274,6 +281,8 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
             instance.counts.as_ref().is_some_and(|(_, files, _)| *files > MOST_ROWS),
             "more files of `counts` than 1024",
         ),
+        (instance.logs.len() > MOST_LOGS, "more `logs` than 1024"),
+        (instance.logs.iter().any(|(path, _)| !is_plain(path)), "a path of `logs` is not absolute"),
     ];
     let mut faults = faults.into_iter().chain(faults_of_mounts(&instance.mounts));
     let found = faults.find(|(wrong, _)| *wrong).map(|(_, words)| words);

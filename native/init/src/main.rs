@@ -17,6 +17,7 @@ mod inject;
 mod instance;
 mod json;
 mod landlock;
+mod logs;
 mod machine;
 mod memory;
 mod mounts;
@@ -81,6 +82,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let rows = if filtered { rows::Rows::load(&instance.rows)? } else { None };
     set_identity(&instance, &place)?;
     let held = mounts::mount_all(&instance.mounts, &place, &instance.name)?; // also seeds them
+    logs::lift_all(&instance.logs);
     count_files::make_all(&instance)?;
     mounts::seal_root()?;
     console::reopen(); // needs /proc

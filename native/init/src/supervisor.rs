@@ -14,6 +14,7 @@ use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
 use crate::instance::{Denied, Instance};
+use crate::logs::{self, Logs};
 use crate::observe::Observer;
 use crate::output::Output;
 use crate::search::Search;
@@ -63,6 +64,7 @@ pub struct Supervisor<'a> {
     output: Output,
     administrator: Administrator<'a>,
     search: Option<Search>,
+    logs: Logs<'a>,
     phase: Phase,
     ending: Option<Ending>,
     /// More tasks than `MOST_CHANGES` may have stopped or ended.
@@ -99,6 +101,7 @@ impl<'a> Supervisor<'a> {
             output,
             administrator: Administrator::new(instance),
             search: None,
+            logs: Logs::new(&instance.logs),
             phase: Phase::Running,
             ending: None,
             more_changes: false,
@@ -194,6 +197,7 @@ impl<'a> Supervisor<'a> {
 
     /// One round: wait for whatever comes first, then deal with all that came.
     fn wait_and_serve(&mut self) {
+        self.logs.protect_if_due(self.tracer.as_ref().is_some_and(|tracer| tracer.settled));
         let [signals, listener, becoming, control, output, kernel] = self.poll_all();
         if signals.contains(PollFlags::IN) {
             self.take_pending_signals();
@@ -263,6 +267,7 @@ impl<'a> Supervisor<'a> {
             if STOP.contains(&signal) {
                 self.stop();
             } else if PASS_ON.contains(&signal) && self.ending.is_none() {
+                logs::lift_changing(&self.instance.logs);
                 let _ = sys::kill(self.service.pid, signal);
             }
             record.clear();
@@ -349,6 +354,7 @@ impl<'a> Supervisor<'a> {
         if self.ending.is_some() {
             return Err(format!("signal: {} has ended", self.instance.name));
         }
+        logs::lift_changing(&self.instance.logs);
         sys::kill(self.service.pid, signal).map_err(|error| format!("signal {signal}: {}", Reason(error)))
     }
 

@@ -28,6 +28,8 @@ pub struct Tracer {
     domains: Option<Domains>,
     tracees: Tracees,
     pub unnarrowed: Unnarrowed,
+    /// Whether any process has settled.
+    pub settled: bool,
     denied: Denied,
 }
 
@@ -40,7 +42,7 @@ impl Tracer {
         let mut first = Process::new(pid, String::new(), Role::Main, Vec::new(), filters);
         first.domains.extend(domains.as_ref().map(|_| 0));
         tracees.add_process(first);
-        Tracer { rows, domains, tracees, unnarrowed: Unnarrowed::default(), denied }
+        Tracer { rows, domains, tracees, unnarrowed: Unnarrowed::default(), settled: false, denied }
     }
 
     /// A task has ended, and the kernel has forgotten it.
@@ -288,6 +290,7 @@ impl Tracer {
     fn narrow(&mut self, tid: i32, serving: bool) {
         let Some(process) = self.tracees.owner(tid) else { return };
         process.settled = serving; // also when it fails: it would not get better
+        self.settled |= serving;
         let row = match serving {
             true => self.rows.serve(&process.program, process.role),
             false => self.rows.boot(&process.program, process.role),

@@ -9,7 +9,7 @@ use rustix::io::{Errno, Result};
 use crate::control::{Answer, Request};
 use crate::failure::Reason;
 use crate::files::{link_text, names_in, open_regular, read_up_to};
-use crate::json;
+use crate::{json, logs};
 
 const LONGEST_READ: usize = 65536;
 const MOST_NAMES: usize = 10_000;
@@ -50,11 +50,18 @@ fn absolute<'a>(
 fn rename(request: &Request) -> Answer {
     let from = absolute(request, "from", request.from.as_deref())?;
     let to = absolute(request, "to", request.to.as_deref())?;
-    renameat(CWD, from, CWD, to).map_err(|error| explain("rename", from, error))?;
+    let protected = logs::lift(from) == Ok(true);
+    let _ = logs::lift(to); // what is replaced, if there is anything
+    let renamed = renameat(CWD, from, CWD, to);
+    if protected {
+        let _ = logs::restore(if renamed.is_ok() { to } else { from });
+    }
+    renamed.map_err(|error| explain("rename", from, error))?;
     Ok("null".to_string())
 }
 
 fn remove(path: &str) -> Result<String> {
+    let _ = logs::lift(path); // it may be none
     match unlinkat(CWD, path, AtFlags::empty()) {
         Err(Errno::ISDIR) => unlinkat(CWD, path, AtFlags::REMOVEDIR)?,
         outcome => outcome?,

@@ -37,6 +37,8 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
             "required": plan.landlock == "required",
             "domains": domains_of(plan.grants, _init_path(plan)),
         }
+    if plan.logs:
+        instance["logs"] = [(log.path, log.changes) for log in plan.logs]
     if places:
         instance["rows"] = [_row(row, places) for row in plan.matrix]
     if files := counted_programs(plan):

@@ -156,6 +156,17 @@ class Grant(Noun):
     reason: str
 
 
+class Log(Noun):
+    """A file that can only be extended, once the service has settled.
+
+    `changes`: the service gives it owner or mode, also when it opens it anew.
+    """
+
+    path: AbsolutePath
+    changes: bool = False
+    reason: str
+
+
 class MemoryArray(Noun):
     """`blocks` blocks of `block_size` bytes for `program`'s requests from `smallest` bytes on."""
 
@@ -297,6 +308,7 @@ class Plan(Noun):
     matrix: tuple[MatrixRow, ...]
     landlock: Landlock = "required"
     grants: tuple[Grant, ...] = ()
+    logs: tuple[Log, ...] = ()
     memory: tuple[MemoryArray, ...]
     memory_manager: MemoryManager = MemoryManager()
     dimensions: tuple[Dimension, ...]

@@ -38,6 +38,7 @@ from onejob.planner.dimensions import interrupts_apart, plan_dimensions, process
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.grants import MOUNTING, plan_grants
+from onejob.planner.logs import plan_logs
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.memory import plan_memory, with_head_room
 from onejob.planner.memory_manager import (
@@ -107,6 +108,7 @@ def make_plan(
         **_plan_calls(profile, chosen, trust),
         landlock=landlock,
         grants=plan_grants(profile, mounts, files, changes) if landlock != "none" else (),
+        logs=plan_logs(profile, mounts),
         memory=arrays,
         memory_manager=manager,
         dimensions=plan_dimensions(evidence, machine, chosen),

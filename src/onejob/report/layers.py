@@ -88,6 +88,7 @@ class _Tree:
         self._planned = {file.path: file for file in plan.files}
         self._targets = {f.path: f.target for f in plan.files if f.kind == "symlink"}
         self._mounts = {mount.path: mount for mount in plan.mounts}
+        self._logs = {log.path: log for log in plan.logs}
         self._seen = {file.path: file for file in profile.files}
         self._names = {account.uid: account.name for account in profile.accounts}
         self._groups = {group.gid: group.name for group in profile.groups}
@@ -149,6 +150,8 @@ class _Tree:
     def _reason(self, path: str, planned: PlannedFile | None, seen: FileUse | None) -> str:
         if mount := self._mounts.get(path):
             return mount.reason
+        if log := self._logs.get(path):
+            return log.reason
         if planned and planned.reasons:
             return planned.reasons[0]
         if seen and is_written(seen):

@@ -13,10 +13,11 @@ from onejob.model.plan import Plan
 DATA = "/.onejob/data"
 INIT = "onejob-init"
 
-# Process 1 mounts, seeds with owners, signals, looks at processes, and lowers limits and identity.
+# Process 1 mounts, seeds with owners, signals, looks at processes, lowers limits and identity, and
+# has logs only extended.
 _INIT_NEEDS = {
     "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "SYS_PTRACE", "SYS_ADMIN", "SYS_RESOURCE",
+    "SYS_PTRACE", "SYS_ADMIN", "SYS_RESOURCE", "LINUX_IMMUTABLE",
 }  # fmt: skip
 _TASKS_BESIDE_SERVICE = 16
 

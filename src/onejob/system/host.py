@@ -20,6 +20,7 @@ from onejob.base.process import await_end, end_group, find_tool
 from onejob.base.verity import check_root
 from onejob.drive.probe import Probe
 from onejob.model.image import Image
+from onejob.system.append_only import lift_append_only
 from onejob.system.bundle import bundle_config, can_limit
 from onejob.system.console import Console
 from onejob.system.control import Control
@@ -67,7 +68,9 @@ def host_instance(
         network = None
         if not host_network:
             network = stack.enter_context(private_network(image.plan.sysctls()))
-        container = Container(folder, image, network, data or folder / "data", driven)
+        data = data or folder / "data"
+        container = Container(folder, image, network, data, driven)
+        stack.callback(lift_append_only, image.plan, data)
         stack.callback(container.await_released)
         console = Console(on_text)
         stack.callback(console.close)
@@ -81,7 +84,7 @@ def host_instance(
         addresses = {port: f"127.0.0.1:{port}" for port in image.plan.service.ports}
         instance = HostInstance(image.plan.name, container, control, console, addresses, network)
         instance.since = container.since
-        instance.data = data or folder / "data"
+        instance.data = data
         instance.await_started()
         container.note_loop_device()
         yield instance

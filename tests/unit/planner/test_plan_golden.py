@@ -43,7 +43,7 @@ def test_every_decision_has_a_reason() -> None:
     decided = (
         made.kernel_options, made.kernel_arguments, made.files, made.mounts, made.calls,
         made.memory, made.dimensions, made.settings, made.capabilities, made.left_out, made.grants,
-        made.network.ports, made.argument_checks, made.answered_calls,
+        made.network.ports, made.argument_checks, made.answered_calls, made.logs,
     )  # fmt: skip
     assert (
         len(reasons) == sum(map(len, decided)) + 2
