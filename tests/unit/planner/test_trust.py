@@ -8,7 +8,16 @@ import pytest
 import small_world
 from onejob.model.component import Component, load_components
 from onejob.model.plan import Plan, Trust
-from onejob.model.profile import Account, FileUse, Group, Profile, ReachableCall, Start
+from onejob.model.profile import (
+    Account,
+    FileUse,
+    Group,
+    Profile,
+    ReachableCall,
+    Role,
+    RoleCall,
+    Start,
+)
 from onejob.model.syscalls import call_name, call_number
 from onejob.planner.choices import Choices
 from onejob.planner.plan import make_plan
@@ -116,6 +125,20 @@ def test_what_is_required_has_to_hold_besides(
 def test_who_started_threads_is_said() -> None:
     made = plan(small_world.profile(files=WITH_LIBC, starts=(THREAD,)), "known", THREADS)
     assert f"libc-threads: thread started by {PROGRAM} in serve" in made.components
+
+
+def test_who_sleeps_by_select_in_one_role_may_in_each() -> None:
+    """PostgreSQL's workers do where a lock is held, which a drill meets or does not."""
+    stages: tuple[tuple[Role, str], ...] = (("main", "pselect6"), ("worker", "read"))
+    made = tuple(
+        RoleCall(program=PROGRAM, role=role, settled=True, call_name=name, drill="serve", count=1)
+        for role, name in stages
+    )
+    profile = small_world.profile(role_calls=made, calls=(call("pselect6"), call("read")))
+    select = next(each for each in COMPONENTS if each.name == "libc-select")
+    for extra, expected in (((), False), ((select,), True)):
+        rows = {row.role: row for row in plan(profile, "known", *extra).matrix}
+        assert ("pselect6" in rows["worker"].serve) == expected
 
 
 # --- each trust takes more -----------------------------------------------------------------------
