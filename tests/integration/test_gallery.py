@@ -1,4 +1,7 @@
-"""Every service of the gallery is profiled for real; its profile has what only that one does."""
+"""Every service of the gallery is profiled for real; its profile has what only that one does.
+
+The slow part builds the image of each and rehearses it, on this host and in QEMU.
+"""
 
 import os
 import re
@@ -12,7 +15,7 @@ from onejob.model.component import load_components
 from onejob.model.errors import LacksError
 from onejob.model.hardware import load_hardware
 from onejob.model.profile import Profile
-from onejob.model.profile_xml import load_profile
+from onejob.model.profile_xml import load_profile, write_profile
 from onejob.model.workload import load_workload
 from onejob.planner.plan import make_plan
 from onejob.profiler.packages import need_packages
@@ -21,6 +24,8 @@ from running import ROOT, must, run_onejob
 
 GALLERY = sorted(path.parent.name for path in (ROOT / "services").glob("*/workload.toml"))
 PROFILE_LIMIT_S = 300
+BUILD_LIMIT_S = 1700
+REHEARSAL_LIMIT_S = 1200
 STABLE = ("redis", "static-rust")  # profiled until two rounds bring nothing new; the others once
 
 
@@ -46,6 +51,20 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     words = ("profile", "--workload", workload_path(name), "-o", path, *options)
     must(run_onejob(*words, timeout=PROFILE_LIMIT_S))
     return load_profile(path)
+
+
+@pytest.fixture(scope="module")
+def image(
+    service: Profile, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The image of `service`, with a kernel for the default hardware."""
+    if service.name == "nginx":
+        return Path(request.getfixturevalue("nginx_image"))
+    folder = tmp_path_factory.mktemp(service.name)
+    profile, image = folder / "profile.xml", folder / "service.onejob"
+    profile.write_text(write_profile(service))
+    must(run_onejob("build", profile, "-o", image, timeout=BUILD_LIMIT_S))
+    return image
 
 
 @pytest.mark.parametrize("name", GALLERY)
@@ -107,6 +126,17 @@ def test_the_rows_of_those_that_serve_are_narrow(service: Profile) -> None:
         assert sizes["main"][0] <= 70
         assert sizes["main"][1] <= 60
         assert sizes["worker"][1] <= 35
+
+
+@pytest.mark.root
+@pytest.mark.ebpf
+@pytest.mark.runc
+@pytest.mark.qemu
+@pytest.mark.kernel
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["host", "qemu"])
+def test_its_image_passes_its_rehearsal(image: Path, place: str) -> None:
+    must(run_onejob("rehearse", image, "--on", place, timeout=REHEARSAL_LIMIT_S))
 
 
 def _interpreter(program: str) -> str:
