@@ -77,6 +77,7 @@ def fill_file(entry: PlannedFile, file: IO[bytes]) -> None:
     match entry.origin:
         case "host":
             copy_host_file(entry, file)
+            file.write(entry.text.encode())
         case "text":
             file.write(_as_promised(entry, entry.text.encode()))
         case "native":

@@ -49,7 +49,8 @@ class KernelArgument(Noun):
 class PlannedFile(Noun):
     """One entry of the read-only root.
 
-    `origin` host: copied from the machine that profiled, and must still have `sha256`.
+    `origin` host: copied from the machine that profiled, and must still have `sha256`; `text` is
+    added to it.
     `origin` text: its bytes are `text`. `origin` native: a part of onejob by that name.
     `origin` ldconfig: the loader's cache, made for exactly this root. `set_id` says why a file has
     the set-user-id or set-group-id bit; no other has it.

@@ -20,6 +20,7 @@ from onejob.planner.kernel_files import kernel_mounts
 INIT_PATH = "/.onejob/init"
 DATA_PATH = "/.onejob/data"
 LOADER_CACHE = "/etc/ld.so.cache"
+_HOSTS = "/etc/hosts"
 VOLATILE = ("/run", "/tmp", "/var/tmp", "/var/run", "/dev/shm")
 # A folder that holds programs or configuration of more than one thing must stay read-only.
 _NEVER_WRITABLE = {"/", "/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/root", "/sbin", "/srv",
@@ -113,7 +114,7 @@ def plan_files(
         planned = _planned(file, needed_by.get(file.path, ()), texts)
         if planned.kind == "file":
             planned = _with_set_id(planned, set_id.get(file.path, ""))
-        files[file.path] = planned
+        files[file.path] = _with_own_name(planned, profile.name)
         if file.kind == "file" and planned.origin == "host" and not file.mode & 0o004:
             warnings.append(
                 f"the image carries {file.path}, which not everybody may read on the machine that"
@@ -131,6 +132,18 @@ def plan_files(
 def _with_set_id(file: PlannedFile, why: str) -> PlannedFile:
     mode = file.mode if why else file.mode & ~SET_ID
     return file.model_copy(update={"mode": mode, "set_id": why})
+
+
+def _with_own_name(file: PlannedFile, name: str) -> PlannedFile:
+    """The list of hosts with the image's own name, as an installed system has its own (hosts(5)).
+
+    Otherwise whoever looks itself up asks a name server, which it did not when profiled.
+    """
+    if file.path != _HOSTS or file.origin != "host":
+        return file
+    reason = f"with 127.0.1.1 {name}: the name that the system gives itself"
+    text = f"\n127.0.1.1 {name}\n"  # the host's last line may lack its end
+    return file.model_copy(update={"text": text, "reasons": (*file.reasons, reason)})
 
 
 def _is_carried(file: FileUse, mounts: tuple[Mount, ...]) -> bool:

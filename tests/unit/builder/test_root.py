@@ -44,6 +44,7 @@ def true_plan(**changes: object) -> Plan:
     """A root with an entry of every kind."""
     files = (
         host_file("/usr/bin/true"),
+        host_file("/etc/host.conf", text="\nadded\n"),
         host_file("/usr/bin/cat", mode=0o4711, set_id="a test", uid=7, gid=70000),
         text_file("/etc/passwd", "root:x:0:0::/:\n", mode=0o640, gid=42),
         text_file("/etc/empty", ""),
@@ -114,6 +115,8 @@ def test_owner_mode_and_time(unpacked: Path, path: str, mode: int, uid: int, gid
 def test_contents(unpacked: Path) -> None:
     assert (unpacked / "etc/passwd").read_text() == "root:x:0:0::/:\n"
     assert (unpacked / "usr/bin/cat").read_bytes() == Path("/usr/bin/cat").read_bytes()
+    added = Path("/etc/host.conf").read_bytes() + b"\nadded\n"
+    assert (unpacked / "etc/host.conf").read_bytes() == added
     assert os.readlink(unpacked / "etc/broken") == "/no/where"
 
 

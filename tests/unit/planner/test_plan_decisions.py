@@ -176,6 +176,13 @@ def test_includes_are_named_as_such() -> None:
     assert files(page)["/var/www/x"].reasons == ("named by the workload's include",)
 
 
+def test_the_list_of_hosts_has_the_systems_own_name() -> None:
+    made = files(seen("/etc/hosts", "read", sha256="ab" * 32))
+    assert made["/etc/hosts"].text == "\n127.0.1.1 keeper\n"
+    assert "127.0.1.1 keeper" in made["/etc/hosts"].reasons[-1]
+    assert "/etc/hosts" not in files()  # whoever never looks into it does without
+
+
 def test_secret_files_are_warned_of() -> None:
     made = plan()
     assert [w for w in made.warnings if "/usr/share/keeper/key" in w]
