@@ -96,7 +96,7 @@ def test_real_time_policies_have_their_priority_and_processor(program: Path) -> 
     with running_or_skipped([str(program), "realtime", str(CPU)]) as process:
         looks.look([process])
     place = {"program": str(program), "processors": "" if ONLY_ONE else str(CPU)}
-    assert set(looks.added_to(Profile()).scheduling) == {
+    assert set(looks.looked().added_to(Profile()).scheduling) == {
         Scheduling(policy="fifo", priority=17, **place),
         Scheduling(policy="rr", priority=23, **place),
     }
@@ -128,7 +128,7 @@ def test_each_way_of_scheduling_is_seen_once(program: Path) -> None:
         looks.look([process])
         looks.look([process])
     looks.look([process])  # it is gone, which is no error
-    found = looks.added_to(Profile())
+    found = looks.looked().added_to(Profile())
     assert set(found.scheduling) == expected_scheduling(program)
     assert len(found.scheduling) == 3
     assert [peak.program for peak in found.program_peaks] == [str(program)]
@@ -141,9 +141,9 @@ def test_peaks_are_of_the_largest_process_and_keep_what_the_probe_counted() -> N
     looks = Looks()
     me = Process(os.getpid(), 0, 0, "/bin/me")
     looks.look([me, me])
-    (alone,) = looks.added_to(Profile()).program_peaks
+    (alone,) = looks.looked().added_to(Profile()).program_peaks
     counted = ProgramPeak(program="/bin/me", processes=23, threads=46, descriptors=7)
-    (both,) = looks.added_to(Profile(program_peaks=(counted,))).program_peaks
+    (both,) = looks.looked().added_to(Profile(program_peaks=(counted,))).program_peaks
     assert (both.processes, both.threads, both.descriptors) == (23, 46, 7)
     assert both.resident_kib == alone.resident_kib
     # What both share counts once in their sum.

@@ -42,9 +42,10 @@ def plan_grants(
     """
     found: _Rights = {}
     places = _Places(profile, mounts, files)
+    changes = tuple(_changes(profile, places))
     for program, path, rights, reason in (
-        *_changes(profile, places),
-        *_moves(profile, places),
+        *changes,
+        *_moves(profile, places, changes),
         *_executions(profile),
         *ours,
     ):
@@ -61,10 +62,12 @@ class _Places:
     def __init__(
         self, profile: Profile, mounts: Iterable[Mount], files: Iterable[PlannedFile]
     ) -> None:
+        files = tuple(files)
         self._tops = {mount.path for mount in mounts if mount.kind in ("data", "tmpfs")}
         passing = {file.path for file in profile.files if _comes_and_goes(file)}
         planned = {file.path for file in files if file.kind == "directory"}
         self._there = planned - passing | self._tops
+        self.carried = frozenset(file.path for file in files)
 
     def of(self, path: str) -> str:
         """The nearest folder above `path` that is there at boot; "" where nothing can be changed.
@@ -99,6 +102,8 @@ def _changes(profile: Profile, places: _Places) -> Iterator[Change]:
             uses = tuple(use for use in file.uses if use.program == program)
             reason = f"{file.path} {write_reason(file.model_copy(update={'uses': uses}))}"
             rights = {r for use in uses for r in _rights(use.how, file, called[program])}
+            if "write-file" in rights and file.kind == "file" and file.path not in places.carried:
+                rights.add("make-reg")  # it was there when profiled, and is not in the image
             if is_pseudo(place) and not is_below(place, "/dev/shm"):
                 rights &= {"write-file"}
             if rights:
@@ -127,7 +132,7 @@ def _rights(how: How, file: FileUse, called: Set[str]) -> Iterator[Right]:
             yield "remove-dir"
 
 
-def _moves(profile: Profile, places: _Places) -> Iterator[Change]:
+def _moves(profile: Profile, places: _Places, changes: Iterable[Change]) -> Iterator[Change]:
     """What is moved must not gain rights by it, so folders between which files are moved are alike.
 
     Which they are is not in a profile: all that the program moves from or to, then.
@@ -139,7 +144,7 @@ def _moves(profile: Profile, places: _Places) -> Iterator[Change]:
             if side and (place := places.of(file.path)):
                 sides[use.program][side].add(place)
     rights = defaultdict[str, set[Right]](set)
-    for program, path, each, _ in _changes(profile, places):
+    for program, path, each, _ in changes:
         if path in sides[program]["from"] | sides[program]["to"]:
             rights[program] |= each
     for program, found in sides.items():

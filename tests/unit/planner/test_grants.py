@@ -49,6 +49,11 @@ def test_a_log_is_extended_and_never_emptied_or_removed() -> None:
     assert found[PROGRAM, LOG] == {"write-file", "make-reg"}
 
 
+def test_a_stale_file_that_the_image_lacks_may_be_made_anew() -> None:
+    found = granted(used("/run/old.pid", "written", kind="file", existed=True))
+    assert found[PROGRAM, "/run"] == {"write-file", "make-reg", "truncate"}
+
+
 def test_what_is_written_may_be_emptied_and_what_is_replaced_removed() -> None:
     files = (
         used("/run/pid.new", "created", "written", "renamed-from"),

@@ -88,7 +88,7 @@ def test_the_folder_of_recordings_is_in_memory_and_shared_with_the_sandbox() -> 
             shown = subprocess.run(["stat", "-fc", "%T", folder], capture_output=True, timeout=10)
             assert shown.stdout == b"tmpfs\n"
         assert not inside(folder, f"echo said > {folder}/keep/file; echo lost > {folder}/other")
-        assert sorted(path.name for path in folder.iterdir()) == ["keep", "scratch"]
+        assert sorted(path.name for path in folder.iterdir()) == ["keep", "old", "scratch"]
         assert (folder / "keep/file").read_text() == "said\n"
     assert not folder.exists()
 
