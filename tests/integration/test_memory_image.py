@@ -12,6 +12,7 @@ from built_plans import host_file
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
 from onejob.model.image import Image
+from onejob.model.observations import MemoryUse
 from onejob.model.plan import CallDecision, Grant, Mount, PlannedFile
 from onejob.model.profile import ProgramAllocation
 from onejob.model.profile_xml import write_profile
@@ -26,7 +27,7 @@ from onejob.planner.memory_manager import (
     plan_manager,
 )
 from onejob.system.host import HostInstance, host_instance
-from onejob.system.memory import FILE_SIZE, MemoryCounts, read_memory_counts
+from onejob.system.memory import FILE_SIZE, read_memory_counts
 
 from .small_image import CALLS, MOUNTS, plan_of, profile_of
 
@@ -96,7 +97,7 @@ def await_output(instance: HostInstance, text: str) -> None:
     assert text in instance.output()
 
 
-def counts_of(instance: HostInstance, folder: Path) -> MemoryCounts | None:
+def counts_of(instance: HostInstance, folder: Path) -> MemoryUse | None:
     """By process 1, as from a guest: in pieces, for an answer has a limit."""
     piece, data = 32 * 1024, b""
     while len(data) < FILE_SIZE:
@@ -114,7 +115,7 @@ def test_blocks_of_a_running_image_are_counted(program: Path, tmp_path: Path) ->
         counts = counts_of(instance, tmp_path)
         assert instance.denials() == ()
     assert counts is not None
-    assert (counts.program, counts.unexpected) == (str(program), {5000: 13})
+    assert (counts.program, counts.by_size) == (str(program), {5000: 13})
     assert [array.given for array in counts.arrays] == [97]
 
 

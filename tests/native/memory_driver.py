@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from onejob.base.natives import native_path
 from onejob.builder.memory import LIBRARY, PLAN_VARIABLE, MemoryOptions, memory_plan_text
+from onejob.model.observations import MemoryUse
 from onejob.model.plan import MemoryArray
-from onejob.system.memory import MemoryCounts, read_memory_counts
+from onejob.system.memory import read_memory_counts
 
 SOURCES = Path(__file__).parent / "memory"
 BLOCKS = 23
@@ -52,13 +53,13 @@ class Manager:
             timeout=120,
         )
 
-    def check(self, *command: str | Path, **more: str) -> MemoryCounts:
+    def check(self, *command: str | Path, **more: str) -> MemoryUse:
         """Run it; all went well, and this is what was counted."""
         done = self.run(*command, **more)
         assert (done.returncode, done.stderr) == (0, "")
         return self.read()
 
-    def read(self) -> MemoryCounts:
+    def read(self) -> MemoryUse:
         counts = read_memory_counts(self.counts / "1.counts")
         assert counts is not None
         return counts
@@ -71,7 +72,7 @@ class Given(NamedTuple):
     relayed: int
 
 
-def given(counts: MemoryCounts, size: int) -> Given:
+def given(counts: MemoryUse, size: int) -> Given:
     (array,) = [array for array in counts.arrays if array.block_size == size]
     return Given(array.given, array.relayed)
 

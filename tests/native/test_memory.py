@@ -50,7 +50,7 @@ def test_expected_sizes_come_from_their_arrays(planned: Manager, workload: Path)
 
 def test_unexpected_sizes_are_relayed_and_counted_by_size(planned: Manager, workload: Path) -> None:
     counts = planned.check(workload, "unexpected")
-    assert counts.unexpected == {3001: BLOCKS + PAIRS}
+    assert counts.by_size == {3001: BLOCKS + PAIRS}
     assert (counts.static, counts.dynamic) == (0, BLOCKS + PAIRS)
 
 
@@ -63,7 +63,7 @@ def test_an_array_that_is_used_up_relays(manager: Manager, workload: Path) -> No
 
 def test_large_blocks_come_from_the_kernel(planned: Manager, workload: Path) -> None:
     counts = planned.check(workload, "large")
-    assert (counts.large, counts.static, counts.unexpected) == (BLOCKS + PAIRS, 0, {})
+    assert (counts.large, counts.static, counts.by_size) == (BLOCKS + PAIRS, 0, {})
 
 
 def test_calloc_gives_zeroes_in_blocks_that_were_used(planned: Manager, workload: Path) -> None:
@@ -77,7 +77,7 @@ def test_realloc_keeps_the_content_between_all_kinds_of_blocks(
     # Within the array the block stays where it is, and is no other one.
     assert given(counts, 1008) == Given(2, 0)
     assert given(counts, 2000) == Given(1, 0)
-    assert counts.unexpected == {3001: 2, 5000: 1}
+    assert counts.by_size == {3001: 2, 5000: 1}
     assert counts.large == 1
 
 
@@ -88,7 +88,7 @@ def test_the_whole_malloc_family(planned: Manager, workload: Path) -> None:
     assert given(counts, 16) == Given(2, 0)
     assert given(counts, 1008) == Given(0, 0)
     # Aligned more than the blocks of the size's array are, or of no array.
-    assert counts.unexpected == {100: 2, 1000: 1, 2048: 1, 1 << 20: 1}
+    assert counts.by_size == {100: 2, 1000: 1, 2048: 1, 1 << 20: 1}
 
 
 def test_the_pages_of_all_blocks_are_there_before_main(planned: Manager, workload: Path) -> None:
@@ -116,7 +116,7 @@ def test_forks_in_the_middle_of_malloc_leave_the_child_whole(
     manager.write_plan(workload, CHURNED)
     counts = manager.check(workload, "fork-with-threads")
     assert counts.large == 40 * BLOCKS
-    assert counts.unexpected == {3001: 40 * BLOCKS}
+    assert counts.by_size == {3001: 40 * BLOCKS}
 
 
 def test_children_by_fork_count_in_the_same_file(planned: Manager, workload: Path) -> None:

@@ -17,7 +17,7 @@ use crate::sys;
 
 // arch/x86/entry/syscalls/syscall_64.tbl
 const CREATE_RULESET: usize = 444;
-const ADD_RULE: usize = 445;
+pub const ADD_RULE: usize = 445;
 pub const RESTRICT_SELF: u64 = 446;
 
 const VERSION: usize = 1; // LANDLOCK_CREATE_RULESET_VERSION
@@ -77,20 +77,24 @@ impl Domains {
 }
 
 fn check_kernel() -> Result<()> {
+    if version()? < NEEDED_VERSION { Err(Errno::OPNOTSUPP) } else { Ok(()) }
+}
+
+/// What this kernel's Landlock can do; NOSYS or OPNOTSUPP where it has none.
+pub fn version() -> Result<usize> {
     // SAFETY: asks for the version; no memory is involved.
-    let version = unsafe { sys::call(CREATE_RULESET, [0, 0, VERSION, 0, 0])? };
-    if version < NEEDED_VERSION { Err(Errno::OPNOTSUPP) } else { Ok(()) }
+    unsafe { sys::call(CREATE_RULESET, [0, 0, VERSION, 0, 0]) }
+}
+
+/// `attribute` is a struct landlock_ruleset_attr, or as much of it as this kernel knows.
+pub fn create_ruleset(attribute: &[u64]) -> Result<OwnedFd> {
+    let words = [attribute.as_ptr() as usize, size_of_val(attribute), 0, 0, 0];
+    // SAFETY: the kernel reads the slice; the new descriptor belongs to nobody else.
+    unsafe { sys::call(CREATE_RULESET, words).map(|made| OwnedFd::from_raw_fd(made as i32)) }
 }
 
 fn make_ruleset(domain: &DomainPlan) -> Outcome<OwnedFd> {
-    let attribute = [HANDLED]; // struct landlock_ruleset_attr of version 1
-    // SAFETY: the kernel reads eight bytes; the new descriptor belongs to nobody else.
-    let ruleset = unsafe {
-        let address = attribute.as_ptr() as usize;
-        sys::call(CREATE_RULESET, [address, size_of_val(&attribute), 0, 0, 0])
-            .map(|descriptor| OwnedFd::from_raw_fd(descriptor as i32))
-    };
-    let ruleset = ruleset.or_fail(format_args!("cannot make a Landlock domain"))?;
+    let ruleset = create_ruleset(&[HANDLED]).or_fail(format_args!("cannot make a Landlock domain"))?;
     for (path, rights) in &domain.rules {
         match add_rule(&ruleset, path, rights & HANDLED) {
             Ok(()) => {}

@@ -114,14 +114,7 @@ def parse_held(stat: str, sums: str) -> Held:
 
 def judge_relayed(memory: tuple[MemoryUse, ...]) -> Result:
     """Of all programs together; an InputError where nothing was counted."""
-    given = sum(array.given for use in memory for array in use.arrays)
-    relayed = sum(
-        sum(array.relayed for array in use.arrays)
-        + sum(size.count for size in use.unexpected)
-        + use.other_sizes
-        + use.large
-        for use in memory
-    )
+    given, relayed = sum(use.static for use in memory), sum(use.dynamic for use in memory)
     if not given + relayed:
         raise InputError("no block was counted in this image", "profile the service again")
     values = [

@@ -118,6 +118,11 @@ class MemoryUse(Noun):
     uncounted: Large
 
     @property
+    def by_size(self) -> dict[int, int]:
+        """Blocks of unexpected sizes."""
+        return {each.size: each.count for each in self.unexpected}
+
+    @property
     def static(self) -> int:
         """Blocks that came from arrays."""
         return sum(array.given for array in self.arrays)

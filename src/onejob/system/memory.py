@@ -8,9 +8,9 @@ import os
 import stat
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 from onejob.model.errors import InputError
+from onejob.model.observations import ArrayUse, MemoryUse, UnexpectedSize
 
 SUFFIX = ".counts"
 
@@ -33,48 +33,7 @@ _MOST = 2**48  # counts and sizes are below: more than any machine has, and sums
 _HINT = "remove the file and start the service again"
 
 
-class ArrayCounts(NamedTuple):
-    """One array: blocks that it gave, that were `relayed` as it was empty, and the most in use.
-
-    `most_taken` is of one process, and counts free blocks in the caches of its threads as used.
-    """
-
-    block_size: int
-    blocks: int
-    given: int
-    relayed: int
-    most_taken: int
-
-
-class MemoryCounts(NamedTuple):
-    """The statistics of one program, all its processes together, since its file was made.
-
-    `unexpected` is blocks by requested size that no array serves, `other_sizes` those for which
-    that table had no room; `large` came from the kernel. `uncounted` threads had no counters of
-    their own, so that a little of what they did may be missing.
-    """
-
-    program: str
-    arrays: tuple[ArrayCounts, ...]
-    unexpected: dict[int, int]
-    other_sizes: int
-    large: int
-    faults: int
-    uncounted: int
-
-    @property
-    def static(self) -> int:
-        """Blocks that came from arrays."""
-        return sum(array.given for array in self.arrays)
-
-    @property
-    def dynamic(self) -> int:
-        """Blocks that had to be relayed."""
-        relayed = sum(array.relayed for array in self.arrays)
-        return relayed + sum(self.unexpected.values()) + self.other_sizes + self.large
-
-
-def read_memory_counts(path: Path) -> MemoryCounts | None:
+def read_memory_counts(path: Path) -> MemoryUse | None:
     """The counts in one file, at this moment; None if its first process has not begun to count.
 
     InputError for a file that is something else.
@@ -88,23 +47,27 @@ def read_memory_counts(path: Path) -> MemoryCounts | None:
         raise _refused(path, "it does not begin as this onejob's memory manager begins it")
     if arrays >= _ARRAYS or path_size > _PATH_SIZE:
         raise _refused(path, f"it has {arrays} arrays, and a path of {path_size} bytes")
-    counts = MemoryCounts(
-        program=os.fsdecode(data[_PATH_START:][:path_size]),
-        arrays=tuple(_read_array(data, number) for number in range(1, arrays + 1)),
-        unexpected=_read_sizes(data),
+    rows = [_read_array(data, number) for number in range(1, arrays + 1)]
+    sizes = _read_sizes(data)
+    numbers = [number for row in (*rows, *sizes.items()) for number in row]
+    if any(number >= _MOST for number in (*numbers, other, large, faults, uncounted)):
+        raise _refused(path, "it has counts that no machine can reach")
+    return MemoryUse(
+        program=data[_PATH_START:][:path_size].decode(errors="replace"),
+        arrays=tuple(
+            ArrayUse(block_size=size, blocks=blocks, given=given, relayed=relayed, most_taken=most)
+            for size, blocks, given, relayed, most in rows
+        ),
+        unexpected=tuple(UnexpectedSize(size=size, count=n) for size, n in sizes.items()),
         other_sizes=other,
         large=large,
         faults=faults,
         uncounted=uncounted,
     )
-    numbers = [number for array in counts.arrays for number in array]
-    numbers += [*counts.unexpected, *counts.unexpected.values(), other, large, faults, uncounted]
-    if any(number >= _MOST for number in numbers):
-        raise _refused(path, "it has counts that no machine can reach")
-    return counts
 
 
-def _read_array(data: bytes, number: int) -> ArrayCounts:
+def _read_array(data: bytes, number: int) -> tuple[int, int, int, int, int]:
+    """Block size, blocks, given, relayed, most taken."""
     block_size, blocks, relayed, most_taken = _ARRAY.unpack_from(
         data, _ARRAYS_START + number * _ARRAY.size
     )
@@ -112,7 +75,7 @@ def _read_array(data: bytes, number: int) -> ArrayCounts:
         int.from_bytes(data[start : start + 8], "little")
         for start in range(_SLOTS_START + number * 8, FILE_SIZE, _SLOT_SIZE)
     )
-    return ArrayCounts(block_size, blocks, given, relayed, most_taken)
+    return block_size, blocks, given, relayed, most_taken
 
 
 def _read_sizes(data: bytes) -> dict[int, int]:

@@ -3,6 +3,7 @@
 It holds what is known of the instance, and the socket at which it is asked (onejob.system.asked).
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -55,8 +56,11 @@ def registered(entry: Registered) -> Iterator[Registered]:
     folder = _take_folder(entry.name)
     entry = entry.model_copy(update={"name": folder.name})
     try:
-        (folder / _ENTRY).write_text(to_json(entry))
-        yield entry
+        with (folder / _ENTRY).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until we end, however that happens
+            file.write(to_json(entry))
+            file.flush()
+            yield entry
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # others are in it
@@ -83,9 +87,17 @@ def _take_folder(name: str) -> Path:
 
 
 def _is_left(folder: Path) -> bool:
-    """Whether whoever made `folder` is gone."""
-    entry = _read(folder)
-    return entry is not None and not Path(f"/proc/{entry.pid}").exists()
+    """Whether whoever made `folder` is gone: nobody holds the lock of its entry."""
+    if _read(folder) is None:
+        return False
+    try:
+        with (folder / _ENTRY).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        pass
+    return True
 
 
 def _read(folder: Path) -> Registered | None:

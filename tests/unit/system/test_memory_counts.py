@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onejob.model.errors import InputError
-from onejob.system.memory import FILE_SIZE, ArrayCounts, read_memory_counts
+from onejob.model.observations import ArrayUse
+from onejob.system.memory import FILE_SIZE, read_memory_counts
 
 PATH = b"/usr/sbin/keeper"
 
@@ -38,8 +39,11 @@ def test_all_threads_and_sizes_are_added_up(tmp_path: Path) -> None:
     counts = read_memory_counts(path)
     assert counts is not None
     assert counts.program == PATH.decode()
-    assert counts.arrays == (ArrayCounts(16, 40, 23, 5, 30), ArrayCounts(64, 10, 0, 0, 0))
-    assert counts.unexpected == {100: 7}
+    assert counts.arrays == (
+        ArrayUse(block_size=16, blocks=40, given=23, relayed=5, most_taken=30),
+        ArrayUse(block_size=64, blocks=10, given=0, relayed=0, most_taken=0),
+    )
+    assert counts.by_size == {100: 7}
     assert (counts.static, counts.dynamic) == (23, 5 + 7 + 1 + 2)
 
 

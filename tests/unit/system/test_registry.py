@@ -18,13 +18,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "instances"
 
 
-def entry(pid: int = os.getpid()) -> Registered:
+def entry() -> Registered:
     return Registered(
         name="web",
         service="web",
         image="/srv/web.onejob",
         where="host",
-        pid=pid,
+        pid=os.getpid(),
         since=0,
         ports=("here:80",),
     )
@@ -44,9 +44,9 @@ def test_two_of_one_name_have_two_names() -> None:
         assert [each.name for each in running()] == [one.name, two.name] == ["web", "web-2"]
 
 
-def test_one_that_was_killed_makes_room(folder: Path) -> None:
+def test_one_that_was_killed_makes_room_though_another_has_its_number(folder: Path) -> None:
     (folder / "web").mkdir(parents=True)
-    (folder / "web/instance.json").write_text(to_json(entry(pid=2**22 + 1)))
+    (folder / "web/instance.json").write_text(to_json(entry()))
     assert running() == ()
     with registered(entry()) as known:
         assert known.name == "web"
