@@ -17,7 +17,7 @@ def kinds(hardware: Hardware) -> dict[str, object]:
         "how": hardware.how,
         "firmware": hardware.firmware,
         "disks": [(disk.name, disk.driver) for disk in hardware.disks],
-        "interfaces": hardware.interfaces,
+        "interfaces": [(each.name, each.driver, each.mac) for each in hardware.interfaces],
         "devices": hardware.devices,
         "consoles": hardware.consoles,
     }

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from onejob.base.files import write_atomically
 from onejob.bench.guest import survey_guest
-from onejob.cli.show import megabytes, out, print_table
-from onejob.model.hardware import Hardware
+from onejob.cli.show import out, print_table
 from onejob.model.image import open_image
 from onejob.model.jsonfile import to_json
+from onejob.report.hardware import hardware_table
 from onejob.survey.source import LocalSource, local_architecture
 from onejob.survey.survey import survey_machine
 
@@ -23,6 +24,7 @@ def survey(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a hardware file.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List this machine's hardware, or that of a QEMU guest.
 
@@ -38,18 +40,9 @@ def survey(
         found = survey_guest(open_image(inside), name)
     if output is not None:
         write_atomically(output, to_json(found).encode())
-    _print_hardware(found)
-
-
-def _print_hardware(found: Hardware) -> None:
-    rows = [
-        ("processors", f"{found.processors.count} x {found.processors.model or 'unnamed'}"),
-        ("memory", f"{found.memory_kib // 1024} MiB"),
-        ("firmware", found.firmware),
-        ("hypervisor", found.hypervisor or "none"),
-        ("consoles", ", ".join(found.consoles) or "none"),
-    ]
-    rows += [(f"disk {d.name}", f"{megabytes(d.size_bytes)} {d.driver}") for d in found.disks]
-    rows += [(f"interface {i.name}", f"{i.driver} {i.mac}") for i in found.interfaces]
-    print_table(f"{found.name} ({found.architecture})", ("what", "which"), rows)
-    out.print(f"{len(found.devices)} devices, {len(found.modaliases())} kinds (modaliases)")
+    if json:
+        print(to_json(found), end="")
+        return
+    print_table(*hardware_table(found))
+    for sentence in found.unclear:
+        out.print(f"unclear: {escape(sentence)}", soft_wrap=True)

@@ -20,34 +20,49 @@ class Source(Protocol):
     def readlink(self, path: str) -> str:
         """The target of a symbolic link; empty where there is none."""
 
+    def refused(self) -> tuple[str, ...]:
+        """The paths so far that are there and that the caller has no right to read."""
+
 
 class LocalSource:
     """The machine that this runs on; `root` stands for ``/`` (a recorded machine, for tests)."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
+        self._refused: set[str] = set()
 
     def read(self, path: str) -> str:
         """The text of a file."""
         try:
             with self._at(path).open("rb") as file:
                 return file.read(_MAX_BYTES).decode(errors="replace")
-        except OSError:
+        except OSError as error:
+            self._note(path, error)
             return ""
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names in a folder."""
         try:
             return tuple(sorted(os.listdir(self._at(path))))
-        except OSError:
+        except OSError as error:
+            self._note(path, error)
             return ()
 
     def readlink(self, path: str) -> str:
         """The target of a symbolic link."""
         try:
             return os.readlink(self._at(path))
-        except OSError:
+        except OSError as error:
+            self._note(path, error)
             return ""
+
+    def refused(self) -> tuple[str, ...]:
+        """The paths that may not be read, sorted."""
+        return tuple(sorted(self._refused))
+
+    def _note(self, path: str, error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            self._refused.add(path)
 
     def _at(self, path: str) -> Path:
         return self._root / path.lstrip("/")
