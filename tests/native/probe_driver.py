@@ -84,12 +84,14 @@ class Probe:
         new_session: bool = False,
         user: str = "",
         backend: str = "ebpf",
+        settling: str = "",
     ) -> None:
         self.backend = backend
         self.output = folder / "recording.json"
         self.log = log or folder / "log"
         options = ["--output", str(self.output), "--first-drill", first_drill]
         options += ["--backend", backend]
+        options += ["--settling", settling] if settling else []
         options += [*(["--user", user] if user else []), "--"]
         with self.log.open("w") as said:
             self.process = subprocess.Popen(
@@ -179,9 +181,15 @@ class Attach(Probe):
         self.unread = b""
 
 
-def record(folder: Path, *command: str | Path, status: int = 0, backend: str = "ebpf") -> Recording:
+def record(
+    folder: Path,
+    *command: str | Path,
+    status: int = 0,
+    backend: str = "ebpf",
+    settling: str = "",
+) -> Recording:
     """Records a command until its own end."""
-    with Probe(folder, *command, backend=backend) as probe:
+    with Probe(folder, *command, backend=backend, settling=settling) as probe:
         probe.expect("started")
         assert probe.expect("exited") == {"status": status}
         recording = probe.finish()

@@ -11,6 +11,7 @@ from typing import Any
 from init_container import ASK, CALLS, TRACE, Container, call_filter, instruction
 
 UMASK, GETPPID, GETTID, LISTEN, SECCOMP = 95, 110, 186, 50, 317
+EPOLL_CREATE1 = 291
 # What rows_job.c and the loader of a dynamic program call beyond CALLS.
 UNION = {
     *CALLS.values(), UMASK, GETTID, LISTEN,

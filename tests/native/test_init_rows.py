@@ -6,6 +6,7 @@ import pytest
 from init_container import ASK, Container, call_filter
 from rows_container import (
     BOOT,
+    EPOLL_CREATE1,
     GETPPID,
     GETTID,
     LISTEN,
@@ -38,6 +39,21 @@ def test_waiting_settles_only_who_listens(rows: Container) -> None:
     rows.await_text("ready")
     assert verdicts(rows, "main boot") == [allowed("getppid", "gettid")]
     assert verdicts(rows, "main listens") == [allowed("getppid", "gettid")]
+
+
+def test_a_named_call_settles_who_never_listens(any_rows: Container) -> None:
+    any_rows.plan["settling"] = [EPOLL_CREATE1]
+    any_rows.start("wait-first")
+    any_rows.await_text("ready")
+    assert verdicts(any_rows, "main boot") == [allowed()]
+
+
+def test_where_a_call_is_named_waiting_settles_nobody(any_rows: Container) -> None:
+    any_rows.plan["settling"] = [LISTEN]
+    any_rows.start("wait-first")
+    any_rows.await_text("ready")
+    assert verdicts(any_rows, "main boot") == [allowed("getppid", "gettid")]
+    assert verdicts(any_rows, "main listens") == [allowed()]
 
 
 def test_all_threads_are_narrowed_at_once(any_rows: Container) -> None:

@@ -61,7 +61,7 @@ def test_a_process_that_never_waits_does_not_pay_for_ever(rows: Container) -> No
     assert int(switches["restless"]) >= 190_000  # 100,000 calls, less those of main before
     assert int(switches["later"]) < 100  # of 10,000 calls
     assert verdicts(rows, "main boot") == [allowed("getppid", "gettid")]
-    rows.await_text("onejob: /job (main) listens and does not wait: it keeps its boot row")
+    rows.await_text("onejob: /job (main) makes many calls without settling: it keeps its boot row")
 
 
 @pytest.mark.parametrize("count", [1000])

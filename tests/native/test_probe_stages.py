@@ -14,10 +14,14 @@ SOURCE = Path(__file__).parent / "workload_stages.c"
 @pytest.fixture(scope="module")
 def recording(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("stages")
+    return record(folder, compiled(folder), backend=backend)
+
+
+def compiled(folder: Path) -> Path:
     program = folder / "service"
     options = ["-O1", "-Wall", "-Wno-unused-result", "-Werror", "-pthread", "-o", str(program)]
     subprocess.run(["gcc", *options, str(SOURCE)], check=True, timeout=60)
-    return record(folder, program, backend=backend)
+    return program
 
 
 def stages(recording: Recording, name: str) -> dict[tuple[str, str], int]:
@@ -57,3 +61,14 @@ def test_the_stages_of_a_call_add_up_to_its_count(recording: Recording) -> None:
         parts[row["program"], row["nr"]] += row["count"]
     calls[0, NR["execve"]] -= 1  # the first, by which the watch began
     assert parts == calls
+
+
+def test_a_named_call_settles_whoever_makes_it(backend: str, tmp_path: Path) -> None:
+    """Threads beside the first count as of a settled process: they may run before it or after."""
+    found = record(tmp_path, compiled(tmp_path), backend=backend, settling="7")
+    assert stages(found, "getpid") == {
+        ("main", "starting"): 1 + 2 + 4 + 64,
+        ("worker", "starting"): 4 + 8,
+        ("worker", "settled"): 1 + 2 + 16 + 32,
+    }
+    assert stages(found, "poll") == {("worker", "settled"): 2}

@@ -52,6 +52,9 @@ pub struct Instance {
     /// The call matrix; without it, every program keeps the policy of the whole service.
     #[serde(default)]
     pub rows: Vec<RowPlan>,
+    /// Numbers of calls: the first of these settles a process (settle.rs).
+    #[serde(default)]
+    pub settling: Vec<u64>,
     /// Where the preloaded memory manager counts; absent where there is none.
     pub counts: Option<Counts>,
     /// What programs may change and execute; without it, owners and modes of files decide alone.

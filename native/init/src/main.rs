@@ -105,7 +105,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let domains = landlock::Domains::make(enforced)?;
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     let service = service::start(&instance, policy.as_deref(), domains.as_ref(), rows.is_some())?;
-    let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, instance.denied));
+    let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, &instance));
     output.let_go();
     let observer = observe::Observer::new(&instance, records);
     let mut supervisor =

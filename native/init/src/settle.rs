@@ -2,7 +2,8 @@
 //!
 //! A process *listens* once a listen(2) of one of its threads has succeeded; fork and execve pass
 //! that on. A process that listens *settles* when one of its threads enters a waiting call, whatever
-//! it waits for. A forked process begins unsettled, and executing a program unsettles.
+//! it waits for. A forked process begins unsettled, and executing a program unsettles. Where the plan
+//! names calls, the first of these settles a process instead, whether it listens or not.
 
 const WNOHANG: u64 = 1;
 
@@ -25,6 +26,11 @@ const WAITING: [u64; 14] = [
 ];
 const WAIT4: u64 = 61;
 const WAITID: u64 = 247;
+
+/// Whether a call settles its process, which `listens` or not; `named` are the plan's calls.
+pub fn settles(named: &[u64], listens: bool, call: u64, arguments: &[u64]) -> bool {
+    if named.is_empty() { listens && waits(call, arguments) } else { named.contains(&call) }
+}
 
 /// Whether a call is a waiting one (arch/x86/entry/syscalls/syscall_64.tbl).
 pub fn waits(call: u64, arguments: &[u64]) -> bool {

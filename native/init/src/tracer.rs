@@ -13,12 +13,12 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::inject::{Injection, Step};
-use crate::instance::Denied;
+use crate::instance::{Denied, Instance};
 use crate::landlock::Domains;
 use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
 use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
 use crate::seccomp::Denial;
-use crate::settle::waits;
+use crate::settle::settles;
 use crate::tracees::{Kin, Process, Tracees, kin_of};
 use crate::unnarrowed::{Unnarrowed, Why};
 use crate::{processes, resume, sys};
@@ -30,19 +30,29 @@ pub struct Tracer {
     pub unnarrowed: Unnarrowed,
     /// Whether any process has settled.
     pub settled: bool,
+    /// The calls that settle, where the plan names them.
+    settling: Vec<u64>,
     denied: Denied,
 }
 
 impl Tracer {
     /// Of a service whose first process, `pid`, has been seized.
-    pub fn new(rows: Rows, domains: Option<Domains>, pid: i32, denied: Denied) -> Self {
+    pub fn new(rows: Rows, domains: Option<Domains>, pid: i32, instance: &Instance) -> Self {
         let mut tracees = Tracees::default();
         // The policy, and what a container runtime has put on process 1.
         let filters = processes::filters_of(1).map(|filters| filters + 1);
         let mut first = Process::new(pid, String::new(), Role::Main, Vec::new(), filters);
         first.domains.extend(domains.as_ref().map(|_| 0));
         tracees.add_process(first);
-        Tracer { rows, domains, tracees, unnarrowed: Unnarrowed::default(), settled: false, denied }
+        Tracer {
+            rows,
+            domains,
+            tracees,
+            unnarrowed: Unnarrowed::default(),
+            settled: false,
+            settling: instance.settling.clone(),
+            denied: instance.denied,
+        }
     }
 
     /// A task has ended, and the kernel has forgotten it.
@@ -110,7 +120,8 @@ impl Tracer {
             return true;
         }
         let Some(process) = self.tracees.owner(tid) else { return false };
-        let waits_for_its_row = process.listens && !process.settled;
+        let may_settle = process.listens || !self.settling.is_empty();
+        let waits_for_its_row = may_settle && !process.settled;
         waits_for_its_row && process.looks > 0 && self.rows.serve(&process.program, process.role).is_some()
     }
 
@@ -211,7 +222,7 @@ impl Tracer {
                 } else if core::mem::take(&mut thread.fresh) {
                     self.narrow(tid, false);
                 } else if self.is_watched(tid) {
-                    self.look(tid, waits(call, &arguments));
+                    self.look(tid, call, &arguments);
                 }
             }
             At::Exit { result } if core::mem::take(&mut thread.listening) && result == 0 => self.listens(tid),
@@ -220,12 +231,12 @@ impl Tracer {
         self.go_on(tid, 0);
     }
 
-    /// A call of a process that listens and has not settled.
-    fn look(&mut self, tid: i32, waits: bool) {
-        if waits {
+    /// A call of a process that may settle.
+    fn look(&mut self, tid: i32, call: u64, arguments: &[u64]) {
+        let Some(process) = self.tracees.owner(tid) else { return };
+        if settles(&self.settling, process.listens, call, arguments) {
             return self.narrow(tid, true);
         }
-        let Some(process) = self.tracees.owner(tid) else { return };
         process.looks -= 1;
         if process.looks == 0 {
             self.unnarrowed.note(&process.program, process.role, true, Why::Restless);

@@ -22,7 +22,7 @@ pub enum Why {
     ThreadFilters,
     /// `no_new_privileges` is off: the kernel would want CAP_SYS_ADMIN of it.
     GainsRights,
-    /// It listens, and has made many calls without waiting.
+    /// It has made many calls without settling.
     Restless,
     Failed(Errno),
 }
@@ -83,7 +83,10 @@ impl Case {
                  narrowed to its row of calls: it keeps the policy of the whole service"
             ),
             Why::Restless => {
-                format!("{program} ({}) listens and does not wait: it keeps its boot row", self.role.word())
+                format!(
+                    "{program} ({}) makes many calls without settling: it keeps its boot row",
+                    self.role.word()
+                )
             }
             Why::Failed(error) => format!("cannot narrow {program} to its row of calls: {}", Reason(error)),
         }

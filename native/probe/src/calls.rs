@@ -61,6 +61,8 @@ pub struct Rule {
     pub moves: u8,
     pub second: i8,
     pub waits: u8,
+    /// `waits` says what was named, and a process need not listen.
+    pub named: bool,
 }
 
 // `moves` of shared.h: what goes through the descriptor in the first argument.
@@ -160,8 +162,8 @@ impl Rule {
         let [x, y, z] = self.facts.map(|number| number as u8);
         let descriptor = u8::from(self.returns_descriptor);
         let head = [u8::from(used), self.special as u8, descriptor, u8::from(has_facts)];
-        let [h, i, j, k] = head;
-        [h, i, j, k, a, b, c, d, e, f, g, self.moves, x, y, z, self.second as u8, self.waits, 0, 0, 0]
+        let ([h, i, j, k], n) = (head, u8::from(self.named));
+        [h, i, j, k, a, b, c, d, e, f, g, self.moves, x, y, z, self.second as u8, self.waits, n, 0, 0]
     }
 }
 
@@ -180,16 +182,12 @@ const fn call(nr: u32) -> Rule {
         moves: 0,
         second: -1,
         waits: 0,
+        named: false,
     }
 }
 
-/// A call that is only counted.
-pub fn plain(nr: u32) -> Rule {
-    call(nr)
-}
-
 pub fn rule_of(nr: u32) -> Rule {
-    CALLS.iter().copied().find(|rule| rule.nr == nr).unwrap_or_else(|| plain(nr))
+    CALLS.iter().copied().find(|rule| rule.nr == nr).unwrap_or_else(|| call(nr))
 }
 
 #[rustfmt::skip]

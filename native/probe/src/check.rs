@@ -37,7 +37,7 @@ fn missing(privileged: bool, btf: bool) -> Option<(String, String)> {
         let hint = "mount sysfs at /sys, or use a kernel with CONFIG_DEBUG_INFO_BTF";
         return Some((format!("no kernel type information in {BTF}"), hint.into()));
     }
-    Control::start(true).err().map(|failure| (failure.what, failure.hint))
+    Control::start(true, &[]).err().map(|failure| (failure.what, failure.hint))
 }
 
 pub fn report() -> ExitCode {

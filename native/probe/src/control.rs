@@ -12,9 +12,9 @@ use libbpf_rs::{
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use crate::calls;
 use crate::failure::Failure;
 use crate::layout::{self, Totals};
+use crate::settling;
 
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe.bpf.o"));
 
@@ -70,15 +70,16 @@ fn is_iterator(section: &OsStr) -> bool {
 }
 
 impl Control {
-    /// Loads and attaches; nothing is watched yet. `seeding`: with the iterators of seed.h.
-    pub fn start(seeding: bool) -> Result<Self> {
+    /// Loads and attaches; nothing is watched yet. `seeding`: with the iterators of seed.h; `settling` as
+    /// for `settling::rules`.
+    pub fn start(seeding: bool, settling: &[u32]) -> Result<Self> {
         let debug = std::env::var_os("ONEJOB_PROBE_DEBUG").is_some();
         libbpf_rs::set_print(debug.then_some((PrintLevel::Info, print_libbpf)));
         let open = ObjectBuilder::default().open_memory(PROGRAM);
         let object =
             open.and_then(|open| load_what_fits(open, seeding)).map_err(|error| refused("load", &error))?;
         let mut control = Control { object, links: Vec::new(), found_late: 0 };
-        control.fill_rules()?;
+        control.fill_rules(settling)?;
         control.attach()?;
         Ok(control)
     }
@@ -97,11 +98,8 @@ impl Control {
         self.links.clear();
     }
 
-    fn fill_rules(&mut self) -> Result<()> {
-        for nr in 0..layout::CALLS as u32 {
-            self.put("rules", &nr.to_ne_bytes(), &calls::plain(nr).to_bytes())?;
-        }
-        for rule in calls::CALLS {
+    fn fill_rules(&mut self, settling: &[u32]) -> Result<()> {
+        for rule in settling::rules(settling) {
             self.put("rules", &rule.nr.to_ne_bytes(), &rule.to_bytes())?;
         }
         Ok(())

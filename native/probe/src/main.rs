@@ -15,6 +15,7 @@ mod ptrace;
 mod recording;
 mod seed;
 mod session;
+mod settling;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -35,7 +36,8 @@ Watches a program and its descendants: system calls, files, peaks.
 
 Usage:
   onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS]
-                      [--bare] [--backend ebpf|ptrace] -- COMMAND [ARG...]
+                      [--bare] [--backend ebpf|ptrace] [--settling CALLS]
+                      -- COMMAND [ARG...]
   onejob-probe attach --output FILE [--first-drill NAME]
                       [--bare] (--pid PID)... | --cgroup FOLDER
   onejob-probe check
@@ -50,6 +52,8 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
         all the same, with `probe_killed` among what was lost.
         --backend: ptrace needs no rights, and slows COMMAND down several times.
         --user: what COMMAND is from the start; GROUPS are numbers with commas.
+        --settling: numbers of calls, with commas: a process is ready with its
+        first of these, not when it waits for the first time once it listens.
 attach  watches processes that run already, with all their descendants: these
         and theirs, or those of a cgroup and of all below it, also later ones.
         Input as above; none of them is ever signalled. Ends with them, too.
@@ -111,7 +115,7 @@ fn needed(output: Option<OsString>) -> Result<PathBuf, Failure> {
 fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
     let (mut output, mut first_drill, mut identity) = (None, "start".to_string(), None);
-    let (mut bare, mut backend) = (false, Backend::Ebpf);
+    let (mut bare, mut backend, mut settling) = (false, Backend::Ebpf, Vec::new());
     loop {
         let word = words.next().ok_or_else(|| Failure::usage("no `-- COMMAND` to record"))?;
         match word.to_str() {
@@ -119,6 +123,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
             Some("--first-drill") => first_drill = text("--first-drill", &mut words)?,
             Some("--bare") => bare = true,
             Some("--backend") => backend = backend_of(&text("--backend", &mut words)?)?,
+            Some("--settling") => settling = settling::parse(&text("--settling", &mut words)?)?,
             Some("--user") => identity = Some(Identity::parse(&value("--user", &mut words)?)?),
             Some("--") => break,
             _ => return Err(unknown(word)),
@@ -129,7 +134,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
         return Err(Failure::usage("no command after `--`"));
     }
     let service = Wanted::Command { identity, command };
-    Ok(Order { output: needed(output)?, first_drill, bare, backend, service })
+    Ok(Order { output: needed(output)?, first_drill, bare, backend, settling, service })
 }
 
 fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
@@ -152,7 +157,8 @@ fn parse_attach(arguments: &[OsString]) -> Result<Order, Failure> {
         _ => return Err(Failure::usage("give either --pid PID or --cgroup FOLDER")),
     };
     let (service, backend) = (Wanted::Running(chosen), Backend::Ebpf);
-    Ok(Order { output: needed(output)?, first_drill, bare, backend, service })
+    let settling = Vec::new(); // their start is over
+    Ok(Order { output: needed(output)?, first_drill, bare, backend, settling, service })
 }
 
 fn backend_of(text: &str) -> Result<Backend, Failure> {

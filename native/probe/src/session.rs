@@ -30,6 +30,8 @@ pub struct Order {
     /// Without what lies at the paths: whoever reads the recording looks there himself.
     pub bare: bool,
     pub backend: Backend,
+    /// As for `settling::rules`.
+    pub settling: Vec<u32>,
     pub service: Wanted,
 }
 
@@ -114,7 +116,7 @@ fn start_command<'a>(
     command: &[OsString],
 ) -> Result<(Session<'a>, SignalFd), Failure> {
     let passed_on = inherited_descriptors()?;
-    let mut control = Control::start(false)?;
+    let mut control = Control::start(false, &order.settling)?;
     let complete = completion(order, View::of("self")?);
     let keeper = Keeper::start(&mut control, &order.output, &order.first_drill, &passed_on, &*complete)?;
     let signals = take_signals()?;
@@ -136,7 +138,7 @@ fn trace_command<'a>(
     let signals = take_signals()?;
     let complete = completion(order, View::of("self")?);
     become_subreaper()?;
-    let (main, tracing) = launch(command, identity, true, Tracing::start)?;
+    let (main, tracing) = launch(command, identity, true, |main| Tracing::start(main, &order.settling))?;
     drop(passed_on);
     say(&json!({"started": main.as_raw(), "processor": tracing.processor()}));
     let service = Service::Launched(main);
@@ -151,7 +153,7 @@ fn become_subreaper() -> Result<(), Failure> {
 
 fn attach<'a>(order: &'a Order, chosen: &Chosen) -> Result<(Session<'a>, SignalFd), Failure> {
     let signals = take_signals()?;
-    let mut control = Control::start(true)?;
+    let mut control = Control::start(true, &[])?;
     let attached = Attached::start(chosen, &mut control)?;
     let mut pids = match chosen {
         Chosen::Pids(pids) => pids.clone(),

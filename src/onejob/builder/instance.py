@@ -9,6 +9,7 @@ from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
 from onejob.model.plan import CheckedCall, MatrixRow, Mount, Network, Plan
 from onejob.model.processor_list import parse_list
+from onejob.model.syscalls import call_number
 
 INSTANCE = "/.onejob/instance.json"
 POLICY = "/.onejob/policy.bpf"
@@ -41,9 +42,15 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
         instance["logs"] = [(log.path, log.changes) for log in plan.logs]
     if places:
         instance["rows"] = [_row(row, places) for row in plan.matrix]
+        instance |= _settling(plan)
     if files := counted_programs(plan):
         instance["counts"] = (plan.memory_manager.counts, files, COUNTS_BYTES)
     return json.dumps(instance, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _settling(plan: Plan) -> dict[str, Any]:
+    names = plan.service.settling
+    return {"settling": [call_number(name) for name in names]} if names else {}
 
 
 def _init_path(plan: Plan) -> str:

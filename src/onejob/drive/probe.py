@@ -17,6 +17,7 @@ from onejob.base.natives import native_path
 from onejob.base.process import await_end, end_group, signal_group
 from onejob.drive.target import Exit
 from onejob.model.errors import LacksError, OnejobError, ServiceError
+from onejob.model.syscalls import call_number
 
 START_TIMEOUT_S = 30.0  # loading the eBPF programs on a slow, busy machine
 DRILL_TIMEOUT_S = 10.0
@@ -178,10 +179,13 @@ class Probe(Observer):
         identity: Identity = ROOT,
         pass_fds: Sequence[int] = (),
         backend: Backend = "ebpf",
+        settling: Sequence[str] = (),
     ) -> None:
         words = [*prefix, str(native_path("onejob-probe")), "record", "--bare"]
         words += ["--output", str(recording), "--first-drill", first_drill]
         words += ["--backend", backend]
+        if settling:
+            words += ["--settling", ",".join(str(call_number(name)) for name in settling)]
         words += [*(["--user", identity.text()] if identity != ROOT else []), "--", *command]
         options = {"stderr": output, "cwd": directory, "env": environment, "pass_fds": pass_fds}
         super().__init__(words, recording, **options)

@@ -264,7 +264,10 @@ class Machine(Noun):
 
 
 class Service(Noun):
-    """How process 1 starts and ends the service; `groups` are supplementary ones."""
+    """How process 1 starts and ends the service; `groups` are supplementary ones.
+
+    `settling`: the calls of which the first settles a process, where the workload names them.
+    """
 
     command: tuple[str, ...]
     environment: tuple[str, ...]
@@ -274,6 +277,7 @@ class Service(Noun):
     groups: tuple[Identity, ...] = ()
     hostname: str
     ports: tuple[int, ...]
+    settling: tuple[str, ...] = ()
     stop_signal: int
     stop_timeout_ms: int
     no_new_privileges: bool

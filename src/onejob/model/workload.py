@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from onejob.model.errors import InputError
 from onejob.model.noun import Noun, read_text
+from onejob.model.syscalls import call_number
 from onejob.model.tomlfile import parse_toml
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -159,6 +160,7 @@ class Workload(Noun):
     packages: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     ready: Ready
+    settles: tuple[str, ...] = ()
     stop: Stop = Stop()
     include: tuple[str, ...] = ()
     environment: dict[VariableName, Text] = Field(default_factory=dict)
@@ -173,6 +175,9 @@ class Workload(Noun):
         self._check_paths()
         if self.ready.tcp is not None and self.ready.tcp not in self.ports:
             raise ValueError(f"ready.tcp {self.ready.tcp} is not in ports")
+        for name in self.settles:
+            if call_number(name) is None:
+                raise ValueError(f"settles: there is no system call {name!r}")
         for place, text in self._templates():
             check_variables(text, self.ports, place)
         return self

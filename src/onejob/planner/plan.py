@@ -274,6 +274,7 @@ def _plan_service(workload: Workload, profile: Profile, *, gains_rights: bool) -
         groups=tuple(g.gid for g in profile.groups if workload.user in g.members),
         hostname=workload.name,
         ports=workload.ports,
+        settling=workload.settles,
         stop_signal=SIGNALS[workload.stop.signal],
         stop_timeout_ms=int(workload.stop.within * 1000),
         # A setuid program that the service runs would lose its rights (prctl(2)).

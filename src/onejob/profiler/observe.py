@@ -111,6 +111,7 @@ def _start_probe(
             environment=service_environment(workload),
             identity=_other_identity(workload),
             backend=backend,
+            settling=workload.settles,
         )
     except OnejobError as error:
         # The sandbox has no other place for its complaints than the service's output.

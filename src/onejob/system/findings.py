@@ -55,7 +55,7 @@ def denied(denials: Iterable[Denial]) -> list[Finding]:
 def not_narrowed(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """A finding for each row of the call matrix that process 1 could not put on a process.
 
-    Not for a process that listens and does not wait: it has its boot row, and may yet settle.
+    Not for a process that makes many calls without settling: it has its boot row, and may yet.
     """
     remedies = {
         "no-row": f"add a drill in which it runs, and {AGAIN}",

@@ -60,7 +60,8 @@ static __always_inline bool is_alone(struct task_struct *task)
 
 // What the process has done by the time of this call: one of its threads may have settled it. Which
 // of several does, and what the others call meanwhile, is up to the scheduler: so all that they
-// call once the process listens counts as of a settled one.
+// call once the process listens counts as of a settled one. A call that was named is most often the
+// first thread's, whose own order is known; others may come before or after it.
 static __always_inline void settle(struct task_struct *task, struct thread *thread,
 				   struct rule *rule, struct pt_regs *regs)
 {
@@ -68,11 +69,11 @@ static __always_inline void settle(struct task_struct *task, struct thread *thre
 
 	if (task->pid != task->tgid)
 		leader = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
-	if (!leader || !leader->listens)
+	if (!leader || !(leader->listens || rule->named))
 		return;
 	if (is_wait(rule, regs))
 		leader->settled = true;
-	if (!leader->settled && is_alone(task))
+	if (!leader->settled && (rule->named ? leader == thread : is_alone(task)))
 		return;
 	thread->stage |= STAGE_SETTLED;
 	thread->slot = NO_SLOT;

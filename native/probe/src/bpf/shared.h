@@ -27,7 +27,8 @@ enum { STARTED_THREAD, STARTED_PROCESS, STARTED_PROGRAM };
 // What a process is and has done so far. A worker was forked and has executed nothing since. A
 // process listens once a listen(2) of its own, or of the one that forked it before, succeeded; it
 // settles with the first call that waits after that, and executing a program unsettles it. What
-// several threads call while it listens counts as of a settled one: see settle in counting.h.
+// several threads call while it listens counts as of a settled one: see settle in counting.h. Where
+// calls are named in place of those that wait, a process need not listen to settle.
 enum stage {
 	STAGE_WORKER = 1,
 	STAGE_SETTLED = 2,
@@ -66,7 +67,8 @@ struct rule {
 	__s8 path, dirfd, role, flags;
 	__s8 path2, dirfd2, role2, moves;
 	__s8 facts[3], second; // `second`: another descriptor that is moved through
-	__u8 waits, unused[3]; // WAITS, or one more than the argument that may hold WNOHANG
+	__u8 waits; // WAITS, or one more than the argument that may hold WNOHANG
+	__u8 named, unused[2]; // `named`: by whoever profiles, as what settles, listening or not
 };
 
 #define WAITS 1

@@ -67,13 +67,13 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Traces a process of ours from its next exec on.
-    pub fn start(main: Pid) -> Result<Self, Failure> {
+    /// Traces a process of ours from its next exec on. `settling` as for `settling::rules`.
+    pub fn start(main: Pid, settling: &[u32]) -> Result<Self, Failure> {
         prepare_signals().map_err(|error| Failure::system("sigaction", error))?;
         let alarm = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|error| Failure::system("eventfd", error))?;
         let processor = confine::confine(main.as_raw());
-        let watch = Mutex::new(Watch::new(main.as_raw(), processor.is_some()));
+        let watch = Mutex::new(Watch::new(main.as_raw(), processor.is_some(), settling));
         let shared = Arc::new(Shared { watch, leaving: AtomicBool::new(false), alarm });
         let (ready, said) = channel();
         let theirs = Arc::clone(&shared);

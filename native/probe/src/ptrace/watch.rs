@@ -3,14 +3,15 @@ use std::collections::HashSet;
 
 use libc::pid_t;
 
-use crate::calls::{self, Rule};
-use crate::layout::{CALLS, STAGE_EXEC, STAGE_SETTLED, STAGE_WORKER, STARTS};
+use crate::calls::Rule;
+use crate::layout::{STAGE_EXEC, STAGE_SETTLED, STAGE_WORKER, STARTS};
 use crate::ptrace::crowds::Crowds;
 use crate::ptrace::descriptors::Descriptors;
 use crate::ptrace::numbers::NumberMap;
 use crate::ptrace::proc::{self, Mapping};
 use crate::ptrace::tally::{NO_OBJECT, Tally};
 use crate::ptrace::{memory, raw};
+use crate::settling;
 
 const NR_CLONE: u32 = 56;
 pub const NR_EXECVE: u32 = 59;
@@ -91,7 +92,7 @@ pub struct Watch {
 
 impl Watch {
     /// Of `main`, which is watched from its next exec on. `confined`: to the tracer's processor.
-    pub fn new(main: pid_t, confined: bool) -> Self {
+    pub fn new(main: pid_t, confined: bool, settling: &[u32]) -> Self {
         let mut watch = Watch {
             drill: 0,
             main,
@@ -100,7 +101,7 @@ impl Watch {
             threads: NumberMap::default(),
             processes: NumberMap::default(),
             early: HashSet::new(),
-            rules: (0..CALLS as u32).map(calls::rule_of).collect(),
+            rules: settling::rules(settling).collect(),
             tally: Tally::default(),
             descriptors: Descriptors::default(),
             crowds: Crowds::default(),
@@ -128,12 +129,14 @@ impl Watch {
     /// definition is that of `enum stage` in shared.h.
     pub fn settle(&mut self, tid: pid_t, rule: &Rule) {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
-        let Some(process) = self.processes.get_mut(&thread.process).filter(|process| process.listens) else {
+        let Some(process) = self.processes.get_mut(&thread.process) else { return };
+        if !process.listens && !rule.named {
             return;
-        };
+        }
         process.settled |= waits(rule, &thread.args);
         // Which of several threads settles it, and what the others call meanwhile, is up to the scheduler.
-        if thread.stage & STAGE_SETTLED == 0 && (process.settled || process.threads > 1) {
+        let doubtful = if rule.named { thread.process != tid } else { process.threads > 1 };
+        if thread.stage & STAGE_SETTLED == 0 && (process.settled || doubtful) {
             thread.stage |= STAGE_SETTLED;
             thread.place = self.tally.place(thread.program, thread.drill, thread.stage);
             thread.cache = [NOTHING; CACHED];
