@@ -51,6 +51,7 @@ LACKS: dict[str, Callable[[], str]] = {
     "qemu": lambda: _lacks_tool("qemu-system-x86_64"),
     "kernel": _lacks_kernel,
     "jdk": lambda: _lacks_tool("javac"),
+    "podman": lambda: _lacks_tool("podman"),
 }
 
 

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "drive": {"model", "base"},
     "profiler": {"model", "base", "drive"},
     "survey": {"model", "base"},
+    "exporter": {"model", "base"},
     "planner": {"model"},
     "builder": {"model", "base"},
     "installer": {"model", "base"},

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from built_plans import folder
+from onejob.base.data_disk import make_data_disk
 from onejob.base.process import run_tool
 from onejob.base.progress import Quiet
 from onejob.base.verity import check_root
@@ -27,7 +28,7 @@ from onejob.model.plan import CallDecision, Grant, Mount
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
 from onejob.system.kvm import Accelerator
-from onejob.system.qemu import make_data_disk, qemu_instance
+from onejob.system.qemu import qemu_instance
 
 from .small_image import CALLS, PORT, plan_of, profile_of, with_kernel_of
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.data_disk import make_data_disk
 from onejob.base.progress import Quiet
 from onejob.drive.target import Exit
 from onejob.model.errors import LacksError, ServiceError
@@ -21,7 +22,7 @@ from onejob.model.image import KERNEL, MANIFEST, Content, Image, Kernel, open_im
 from onejob.model.jsonfile import to_json
 from onejob.system.kvm import Accelerator
 from onejob.system.network import Publish, free_port
-from onejob.system.qemu import make_data_disk, qemu_instance
+from onejob.system.qemu import qemu_instance
 from onejob.system.rehearse import rehearse
 from onejob.system.run import run
 

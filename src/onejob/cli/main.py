@@ -16,8 +16,8 @@ from onejob.cli.show import err, print_error
 from onejob.model.errors import OnejobError
 
 VERBS = (
-    "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "status",
-    "logs", "drift", "explain", "matrix", "files", "dimensions", "shutdown",
+    "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "export",
+    "status", "logs", "drift", "explain", "matrix", "files", "dimensions", "shutdown",
     "bench",
 )  # fmt: skip
 

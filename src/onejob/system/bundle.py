@@ -6,20 +6,9 @@ Sources: the OCI runtime specification 1.0, config.md and config-linux.md.
 from pathlib import Path
 from typing import Any
 
-from onejob.model.errors import InputError
+from onejob.model.container import DATA, has_data, init_path, needed_capabilities, task_limit
 from onejob.model.linux_names import CAPABILITIES
 from onejob.model.plan import Plan
-
-DATA = "/.onejob/data"
-INIT = "onejob-init"
-
-# Process 1 mounts, seeds with owners, signals, looks at processes, lowers limits and identity, and
-# has logs only extended.
-_INIT_NEEDS = {
-    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "SYS_PTRACE", "SYS_ADMIN", "SYS_RESOURCE", "LINUX_IMMUTABLE",
-}  # fmt: skip
-_TASKS_BESIDE_SERVICE = 16
 
 # The service is root without a user namespace: these would be the host's.
 _MASKED = (
@@ -33,19 +22,6 @@ _PSEUDO = {
     "sysfs": ("sysfs", ["nosuid", "noexec", "nodev", "ro"]),
     "devtmpfs": ("tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
 }
-
-
-def init_path(plan: Plan) -> str:
-    """Where process 1 lies in the root."""
-    for file in plan.files:
-        if file.origin == "native" and file.native == INIT:
-            return file.path
-    raise InputError(f"the plan of {plan.name} has no process 1", "plan it again")
-
-
-def has_data(plan: Plan) -> bool:
-    """Whether the service keeps anything."""
-    return any(mount.kind == "data" for mount in plan.mounts)
 
 
 def bundle_config(
@@ -97,14 +73,9 @@ def _process(plan: Plan, driven: bool) -> dict[str, Any]:
 
 
 def _capabilities(plan: Plan) -> list[str]:
-    wanted = {capability.number for capability in plan.capabilities}
-    if plan.sizes("schedule"):
-        wanted.add(CAPABILITIES.index("SYS_NICE"))
     held = _held()
     return [
-        f"CAP_{name}"
-        for number, name in enumerate(CAPABILITIES)
-        if (name in _INIT_NEEDS or number in wanted) and held >> number & 1
+        f"CAP_{name}" for name in needed_capabilities(plan) if held >> CAPABILITIES.index(name) & 1
     ]
 
 
@@ -142,8 +113,8 @@ def _devices() -> dict[str, Any]:
 
 def _resources(plan: Plan) -> dict[str, Any]:
     memory = plan.machine.memory_kib * 1024
-    tasks = int(plan.sizes("cgroup")["tasks"]) + _TASKS_BESIDE_SERVICE
-    return {**_devices(), "memory": {"limit": memory}, "pids": {"limit": tasks}}
+    pids = {"limit": task_limit(plan)}
+    return {**_devices(), "memory": {"limit": memory}, "pids": pids}
 
 
 def can_limit() -> bool:

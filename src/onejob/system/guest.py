@@ -7,16 +7,15 @@ Documentation/admin-guide/kernel-parameters.txt and nfs/nfsroot.rst (``ip=``).
 from collections.abc import Sequence
 from pathlib import Path
 
-from onejob.base.verity import kernel_argument
+from onejob.base.boot_line import boot_line
+from onejob.model.container import has_data
 from onejob.model.image import Image
 from onejob.model.plan import Plan
-from onejob.system.bundle import has_data, init_path
 from onejob.system.network import Publish
 
 CONTROL_PORT = "onejob.control"
 NETWORK = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"  # QEMU's user network
 ADDRESS = "10.0.2.15"
-VERITY_DEVICE = "/dev/dm-0"
 
 # Port 1 of virtio device 0 (see device_words), or the second serial line.
 _CONTROL_DEVICES = {"qemu-microvm": "/dev/ttyS1", "qemu-q35": "/dev/vport0p1"}
@@ -84,29 +83,14 @@ def network_words(how: str, forwards: Sequence[Publish], *, closed: bool) -> lis
 
 
 def kernel_line(image: Image, *, control: bool, driven: bool = False) -> str:
-    """The kernel's command line: the plan's words, then those that the place decides.
+    """The kernel's command line in QEMU.
 
-    What the plan has already (the word before ``=``) is not said twice. `control`: there is a
-    control channel; `driven`: all that it offers can be asked, for drills.
+    `control`: there is a control channel; `driven`: all that it offers can be asked, for drills.
     """
-    plan, device = image.plan, image.plan.machine.root_device
-    words = [argument.value for argument in plan.kernel_arguments]
-    ours = [
-        f"console={plan.machine.console}",
-        "quiet",
-        "reboot=t",  # a triple fault is what QEMU exits on without ACPI
-        "panic=-1",
-        kernel_argument(image.manifest.verity, device),
-        f"dm-mod.waitfor={device}",
-        f"root={VERITY_DEVICE}",
-        "ro",
-        f"rootfstype={plan.root.filesystem}",
-        f"init={init_path(plan)}",
-        NETWORK,
-        *_environment(plan, control, driven),
-    ]
-    said = {word.partition("=")[0] for word in words}
-    return " ".join([*words, *(word for word in ours if word.partition("=")[0] not in said)])
+    plan = image.plan
+    return boot_line(
+        image, plan.machine.root_device, (NETWORK, *_environment(plan, control, driven))
+    )
 
 
 def _environment(plan: Plan, control: bool, driven: bool) -> list[str]:

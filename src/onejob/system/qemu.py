@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from onejob.base.process import end_group, find_tool, run_tool
-from onejob.model.errors import InputError, LacksError
+from onejob.base.data_disk import DATA_MIB, make_data_disk
+from onejob.base.process import end_group
+from onejob.model.errors import InputError
 from onejob.model.image import Image
 from onejob.system.console import Console
 from onejob.system.control import Control
@@ -26,10 +27,6 @@ from onejob.system.host import private_folder
 from onejob.system.instance import Instance, OnText
 from onejob.system.kvm import Accelerator, find_accelerator, find_qemu
 from onejob.system.network import Publish, free_port, need_port
-
-DATA_MIB = 64
-# No blocks kept for root; quotas by project, so that logs can be given their share.
-_FILE_SYSTEM = ["-m", "0", "-L", "onejob-data", "-O", "quota,project", "-E", "quotatype=prjquota"]
 
 
 class QemuInstance(Instance):
@@ -143,21 +140,6 @@ def locked_disk(path: Path) -> Iterator[int]:
         raise InputError(f"data disk {path}: another instance uses it", hint) from error
     finally:
         os.close(descriptor)
-
-
-def make_data_disk(path: Path, size_mib: int) -> None:
-    """A sparse disk image at `path` with an empty ext4; whole, or not there."""
-    mkfs = find_tool("mkfs.ext4", "e2fsprogs")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("xb") as file:
-            os.truncate(file.fileno(), size_mib * 1024 * 1024)
-        run_tool([mkfs, "-q", "-F", *_FILE_SYSTEM, partial], timeout=60)
-        partial.rename(path)
-    except OSError as error:
-        raise LacksError(f"data disk {path}: {error.strerror}", "free some space") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _free_forwards(image: Image, publish: Sequence[Publish]) -> list[Publish]:

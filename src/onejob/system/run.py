@@ -12,11 +12,11 @@ from types import FrameType
 from onejob.base.progress import Progress
 from onejob.drive.ready import wait_ready
 from onejob.drive.target import Exit
+from onejob.model.container import has_data
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image
 from onejob.model.workload import Workload
 from onejob.system.asked import MAY_ADMINISTER, answering
-from onejob.system.bundle import has_data
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
 from onejob.system.metrics import metrics_served

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from built_plans import MOUNTS, make_plan
+from onejob.model.container import init_path
 from onejob.model.errors import InputError
 from onejob.model.plan import Capability, Mount, Plan, PlannedFile
-from onejob.system.bundle import bundle_config, init_path
+from onejob.system.bundle import bundle_config
 
 INIT = PlannedFile(
     path="/.onejob/init", kind="file", origin="native", native="onejob-init", mode=0o755,

@@ -13,9 +13,9 @@ from onejob.base import linux
 from onejob.base.linux import in_network
 from onejob.bench.attacks.victim import DATA, GREETING, MARK, PORT, Victim
 from onejob.bench.watched import unwatched
+from onejob.model import container
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image
-from onejob.system import bundle
 from onejob.system.host import host_instance, private_folder
 from onejob.system.network import free_port
 from onejob.system.qemu import qemu_instance
@@ -168,7 +168,7 @@ def host_scene(victim: Victim, image: Image, secret: Path) -> Iterator[Scene]:
 
 def image_names(victim: Victim, secret: Path) -> dict[str, str]:
     """The names in an image: `data` is where process 1 has the whole data partition."""
-    return victim.names | {"data": bundle.DATA, "secret": f"1/root{secret}/secret"}
+    return victim.names | {"data": container.DATA, "secret": f"1/root{secret}/secret"}
 
 
 @contextmanager

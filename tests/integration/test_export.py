@@ -1,0 +1,259 @@
+"""Exports, run by their own instructions: they serve; same image, same bytes; refusals."""
+
+import json
+import os
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from onejob.base.linux import in_network
+from onejob.base.progress import Quiet
+from onejob.exporter.export import KINDS, export_image
+from onejob.model.errors import InputError, LacksError
+from onejob.model.image import Image, open_image
+from onejob.model.syscalls import call_number
+from running import Onejob
+
+from .small_image import PORT, build_small, compile_service
+from .test_run_host import fetch
+
+pytestmark = [pytest.mark.root]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    folder = tmp_path_factory.mktemp("exported")
+    return build_small(compile_service(folder), folder / "small.onejob", path="forbidden")
+
+
+def exported(image: Image, kind: str, place: Path) -> Path:
+    export_image(image, kind, place, Quiet())
+    return place
+
+
+@pytest.mark.parametrize("kind", ["oci", "systemd"])
+def test_the_same_image_gives_the_same_bytes(image: Image, tmp_path: Path, kind: str) -> None:
+    one = exported(image, kind, tmp_path / "one")
+    time.sleep(1.1)  # a time stamp would show
+    (tmp_path / "deeper").mkdir()
+    two = exported(image, kind, tmp_path / "deeper/two")
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in two.iterdir())
+    assert {n for n in names if (one / n).read_bytes() != (two / n).read_bytes()} == set()
+
+
+def test_an_oci_layout_is_whole(image: Image, tmp_path: Path) -> None:
+    folder = exported(image, "oci", tmp_path / "oci")
+    with tarfile.open(folder / "small.oci.tar") as archive:
+        names = archive.getnames()
+        index = json.load(archive.extractfile("index.json") or pytest.fail("no index"))
+        assert json.load(archive.extractfile("oci-layout") or pytest.fail("no version")) == {
+            "imageLayoutVersion": "1.0.0"
+        }
+
+        def blob(descriptor: dict[str, Any]) -> bytes:
+            file = archive.extractfile(f"blobs/sha256/{descriptor['digest'].split(':')[1]}")
+            assert file is not None
+            content = file.read()
+            assert len(content) == descriptor["size"]
+            return content
+
+        manifest = json.loads(blob(index["manifests"][0]))
+        config = json.loads(blob(manifest["config"]))
+        assert config["config"]["Entrypoint"] == ["/.onejob/init"]
+        assert config["rootfs"]["diff_ids"] == [manifest["layers"][0]["digest"]]
+        blob(manifest["layers"][0])
+    assert len([name for name in names if name.startswith("blobs/sha256/")]) == 3
+
+
+def test_the_manifest_is_what_kubernetes_takes(image: Image, tmp_path: Path) -> None:
+    folder = exported(image, "oci", tmp_path / "oci")
+    items = json.loads((folder / "kubernetes.json").read_text())["items"]
+    assert [item["kind"] for item in items] == ["Deployment", "Service", "PersistentVolumeClaim"]
+    for item in items:
+        kubernetes_validate.validate(item, "1.30", strict=True)
+    pod = items[0]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["containers"][0]["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+@contextmanager
+def started(folder: Path, settings: Path) -> Iterator[Path]:
+    """run.sh as it is, with storage and network apart from the machine's; where its network is.
+
+    What it says goes to the file `said`.
+    """
+    settings.mkdir()
+    (settings / "storage.conf").write_text(
+        f'[storage]\ndriver="vfs"\ngraphroot="{settings}/root"\nrunroot="{settings}/run"\n'
+    )
+    # Where hard limits cannot be raised, podman's own defaults are refused.
+    (settings / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits=["nproc=1000:1000","nofile=1024:1024"]\n[engine]\nruntime="runc"\n'
+        f'cgroup_manager="cgroupfs"\nevents_logger="none"\ntmp_dir="{settings}/tmp"\n'
+        f'static_dir="{settings}/static"\nvolume_path="{settings}/volumes"\n'
+    )
+    environment = {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(settings / "storage.conf"),
+        "CONTAINERS_CONF": str(settings / "containers.conf"),
+    }
+
+    def podman(*words: str) -> str:
+        return subprocess.run(
+            ["podman", *words], env=environment, stdin=subprocess.DEVNULL, timeout=60,
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    with (settings / "said").open("wb") as said:
+        process = subprocess.Popen(
+            ["sh", folder / "run.sh", "--network=none"], env=environment,
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 90
+        pid = "0"
+        while pid == "0" and process.poll() is None and time.monotonic() < deadline:
+            with suppress(subprocess.CalledProcessError):
+                pid = podman("inspect", "--format", "{{.State.Pid}}", "small")
+            time.sleep(0.1)
+        if pid == "0":
+            pytest.fail(f"no container: {(settings / 'said').read_text()}")
+        yield Path(f"/proc/{pid}/ns/net")
+        podman("stop", "small")
+    finally:
+        with suppress(subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            podman("rm", "--force", "--ignore", "small")
+        process.kill()
+        process.wait(30)
+
+
+@pytest.mark.runc
+@pytest.mark.podman
+def test_podman_runs_it_by_the_script_and_it_serves(image: Image, tmp_path: Path) -> None:
+    folder = exported(image, "oci", tmp_path / "oci")
+    with started(folder, tmp_path / "podman") as network:
+        assert in_network(network, lambda: fetch(PORT)) == 200
+        assert in_network(network, lambda: fetch(PORT, "forbidden")) == 200
+        assert "Seccomp:\t2\n" in (network.parent.parent / "status").read_text()
+    said = (tmp_path / "podman/said").read_text()
+    # A call that the policy lacks is counted and named by process 1, not by the filter around it.
+    assert (
+        f"refused system call {call_number('getpgid')} of {image.plan.service.command[0]}" in said
+    )
+    assert "small exited with status 0" in said
+
+
+def test_a_portable_service_has_its_unit_and_its_hashes(image: Image, tmp_path: Path) -> None:
+    folder = exported(image, "systemd", tmp_path / "systemd")
+    hashes = (folder / "small.roothash").read_text().strip()
+    subprocess.run(
+        ["veritysetup", "verify", folder / "small.raw", folder / "small.verity", hashes],
+        check=True, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    listed = subprocess.run(
+        ["unsquashfs", "-cat", folder / "small.raw", "usr/lib/systemd/system/small.service"],
+        check=True, timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert listed == (folder / "small.service").read_text()
+    assert f'ExecStart="{image.plan.service.command[0]}" "{PORT}"' in listed
+    with tarfile.open(folder / "state.tar") as archive:
+        assert archive.getnames() == ["var", "var/log", "var/log/small"]
+
+
+# What the test below allows: Firecracker's swagger, version 1.13 and later, by definition.
+FIRECRACKER = {
+    "boot-source": {"kernel_image_path": str, "boot_args": str, "initrd_path": str},
+    "drives": {
+        "drive_id": str, "is_root_device": bool, "cache_type": str, "is_read_only": bool,
+        "path_on_host": str, "partuuid": str, "io_engine": str, "socket": str,
+    },
+    "machine-config": {
+        "vcpu_count": int, "mem_size_mib": int, "smt": bool, "track_dirty_pages": bool,
+        "huge_pages": str,
+    },
+    "network-interfaces": {"iface_id": str, "host_dev_name": str, "guest_mac": str, "mtu": int},
+}  # fmt: skip
+REQUIRED = {
+    "boot-source": {"kernel_image_path"},
+    "drives": {"drive_id", "is_root_device"},
+    "machine-config": {"vcpu_count", "mem_size_mib"},
+    "network-interfaces": {"iface_id", "host_dev_name"},
+}
+
+
+def test_firecracker_takes_the_configuration(nginx_image: Path, tmp_path: Path) -> None:
+    folder = exported(open_image(nginx_image), "firecracker", tmp_path / "firecracker")
+    config = json.loads((folder / "firecracker.json").read_text())
+    assert config.keys() == FIRECRACKER.keys()
+    for section, value in config.items():
+        for entry in value if isinstance(value, list) else [value]:
+            assert entry.keys() >= REQUIRED[section]
+            for key, word in entry.items():
+                assert type(word) is FIRECRACKER[section][key], key
+    for entry in config["drives"]:
+        assert (folder / entry["path_on_host"]).is_file()
+    assert (folder / "vmlinux").read_bytes()[:6] == b"\x7fELF\x02\x01"
+
+
+def test_unusable_input_is_one_sentence(image: Image, tmp_path: Path, onejob: Onejob) -> None:
+    (tmp_path / "there").mkdir()
+    for words, said in [
+        (("--to", "floppy", "-o", tmp_path / "x"), "nothing is exported as 'floppy'"),
+        (("--to", "oci", "-o", tmp_path / "there"), "exists already"),
+        (("--to", "oci", "-o", tmp_path / "no/where"), "no is no directory"),
+        (("--to", "firecracker", "-o", tmp_path / "x"), "has no kernel"),
+    ]:
+        done = onejob("export", image.folder, *words)
+        assert (done.returncode, done.stdout) == (4, ""), done
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_damaged_root_is_refused(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "small.onejob").mkdir()
+    for path in image.folder.iterdir():
+        (tmp_path / "small.onejob" / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "small.onejob/root.img").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"changed")
+    damaged = open_image(tmp_path / "small.onejob")
+    for kind in KINDS:
+        with pytest.raises(InputError, match=r"is corrupted|has no kernel"):
+            export_image(damaged, kind, tmp_path / "out", Quiet())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["../up", "a\nb", "-rf", ""])
+def test_a_plan_with_a_hostile_name_is_refused(image: Image, tmp_path: Path, name: str) -> None:
+    hostile = image.model_copy(update={"plan": image.plan.model_copy(update={"name": name})})
+    with pytest.raises(InputError, match="its plan has the name"):
+        export_image(hostile, "oci", tmp_path / "out", Quiet())
+
+
+def test_a_hostile_word_does_not_reach_a_unit(image: Image, tmp_path: Path) -> None:
+    service = image.plan.service.model_copy(update={"directory": "/\nExecStartPre=/bin/sh"})
+    hostile = image.model_copy(update={"plan": image.plan.model_copy(update={"service": service})})
+    with pytest.raises(InputError, match="its plan has the word"):
+        export_image(hostile, "systemd", tmp_path / "out", Quiet())
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(image: Image, tmp_path: Path) -> None:
+    small = tmp_path / "disk"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
+    try:
+        with pytest.raises(LacksError, match="No space left on device"):
+            export_image(image, "oci", small / "out", Quiet())
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
