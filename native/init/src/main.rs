@@ -17,6 +17,7 @@ mod inject;
 mod instance;
 mod json;
 mod landlock;
+mod life;
 mod logs;
 mod machine;
 mod memory;

@@ -14,6 +14,7 @@ use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
 use crate::instance::{Denied, Instance};
+use crate::life::{Duty, Life};
 use crate::logs::{self, Logs};
 use crate::observe::Observer;
 use crate::output::Output;
@@ -25,8 +26,6 @@ use crate::sys::{self, now_ms};
 use crate::tracer::Tracer;
 use crate::{json, processes, ring, verbs};
 
-const TERMINATE_MS: u64 = 2000;
-const KILL_MS: u64 = 1000;
 /// Stops and ends of tasks that are dealt with in a row: whoever else waits must not starve.
 const MOST_CHANGES: usize = 64;
 
@@ -34,23 +33,6 @@ const MOST_CHANGES: usize = 64;
 const STOP: [i32; 3] = [sys::SIGTERM, sys::SIGINT, sys::SIGPWR];
 /// Signals that are meant for the service, when a container runtime sends them to process 1.
 const PASS_ON: [i32; 4] = [sys::SIGHUP, sys::SIGQUIT, sys::SIGUSR1, sys::SIGUSR2];
-
-/// Where the service is in its life; times are deadlines in `now_ms`.
-enum Phase {
-    Running,
-    /// It was asked to stop.
-    Stopping {
-        kill_at: u64,
-    },
-    /// The main process has ended, others are asked to.
-    Clearing {
-        kill_at: u64,
-    },
-    /// Others were killed; only the kernel can still hold them.
-    Killed {
-        leave_at: u64,
-    },
-}
 
 pub struct Supervisor<'a> {
     instance: &'a Instance,
@@ -65,8 +47,7 @@ pub struct Supervisor<'a> {
     administrator: Administrator<'a>,
     search: Option<Search>,
     logs: Logs<'a>,
-    phase: Phase,
-    ending: Option<Ending>,
+    life: Life,
     /// More tasks than `MOST_CHANGES` may have stopped or ended.
     more_changes: bool,
 }
@@ -102,8 +83,7 @@ impl<'a> Supervisor<'a> {
             administrator: Administrator::new(instance),
             search: None,
             logs: Logs::new(&instance.logs),
-            phase: Phase::Running,
-            ending: None,
+            life: Life::new(),
             more_changes: false,
         }
     }
@@ -112,13 +92,10 @@ impl<'a> Supervisor<'a> {
     pub fn watch(&mut self) -> Ending {
         loop {
             let any_left = self.reap();
-            self.advance(any_left);
-            match (self.ending, any_left, &self.phase) {
-                (Some(ending), false, _) => return self.finish(ending),
-                (Some(ending), _, Phase::Killed { leave_at }) if now_ms() >= *leave_at => {
-                    return self.finish(ending);
-                }
-                _ => self.wait_and_serve(),
+            match self.life.advance(any_left) {
+                Duty::Wait => self.wait_and_serve(),
+                Duty::Leave(ending) => return self.finish(ending),
+                duty => self.fulfil(&duty, any_left),
             }
         }
     }
@@ -158,7 +135,7 @@ impl<'a> Supervisor<'a> {
             tracer.ended(pid);
         }
         if pid == self.service.pid {
-            self.ending = Some(match status.exit_status() {
+            self.life.end(match status.exit_status() {
                 Some(code) => Ending::Status(code),
                 None => Ending::Signal(status.terminating_signal().unwrap_or(sys::SIGKILL)),
             });
@@ -172,26 +149,20 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn advance(&mut self, any_left: bool) {
-        let now = now_ms();
-        match self.phase {
-            Phase::Running | Phase::Stopping { .. } if self.ending.is_some() => {
+    fn fulfil(&mut self, duty: &Duty, any_left: bool) {
+        match duty {
+            Duty::Clear => {
                 self.report_start();
                 if any_left {
                     let _ = sys::kill(-1, sys::SIGTERM);
                 }
-                self.phase = Phase::Clearing { kill_at: now + TERMINATE_MS };
             }
-            Phase::Stopping { kill_at } if now >= kill_at => {
+            Duty::KillMain => {
                 say(format_args!("{} does not stop: killed", self.instance.name));
                 let _ = sys::kill(self.service.pid, sys::SIGKILL);
-                self.phase = Phase::Stopping { kill_at: u64::MAX };
             }
-            Phase::Clearing { kill_at } if now >= kill_at => {
-                let _ = sys::kill(-1, sys::SIGKILL);
-                self.phase = Phase::Killed { leave_at: now + KILL_MS };
-            }
-            _ => {}
+            Duty::KillAll => drop(sys::kill(-1, sys::SIGKILL)),
+            Duty::Wait | Duty::Leave(_) => {}
         }
     }
 
@@ -246,16 +217,18 @@ impl<'a> Supervisor<'a> {
 
     /// How long nothing may happen; None is for ever.
     fn timeout(&self) -> Option<Timespec> {
-        let phase = match self.phase {
-            Phase::Running | Phase::Stopping { kill_at: u64::MAX } => None,
-            Phase::Stopping { kill_at } | Phase::Clearing { kill_at } => Some(kill_at),
-            Phase::Killed { leave_at } => Some(leave_at),
-        };
         let searching = (self.search.is_some() || self.more_changes).then_some(0);
         let control = self.control.as_ref().and_then(Control::deadline_ms);
         let looking = Some(self.observer.due_ms);
-        let next =
-            phase.into_iter().chain(searching).chain(control).chain(looking).chain(ring::due_ms()).min()?;
+        let next = self
+            .life
+            .due_ms()
+            .into_iter()
+            .chain(searching)
+            .chain(control)
+            .chain(looking)
+            .chain(ring::due_ms())
+            .min()?;
         let left = next.saturating_sub(now_ms());
         Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
     }
@@ -266,7 +239,7 @@ impl<'a> Supervisor<'a> {
             let signal = i32::from(record[0]); // its first word; signal numbers fit in a byte
             if STOP.contains(&signal) {
                 self.stop();
-            } else if PASS_ON.contains(&signal) && self.ending.is_none() {
+            } else if PASS_ON.contains(&signal) && !self.life.has_ended() {
                 logs::lift_changing(&self.instance.logs);
                 let _ = sys::kill(self.service.pid, signal);
             }
@@ -275,9 +248,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn stop(&mut self) {
-        if self.ending.is_none() && matches!(self.phase, Phase::Running) {
+        if self.life.stop(self.instance.stop_timeout_ms) {
             let _ = sys::kill(self.service.pid, self.instance.stop_signal);
-            self.phase = Phase::Stopping { kill_at: now_ms().saturating_add(self.instance.stop_timeout_ms) };
         }
     }
 
@@ -351,7 +323,7 @@ impl<'a> Supervisor<'a> {
         let Some(signal @ 1..=sys::LAST_SIGNAL) = signal else {
             return Err(String::from("signal needs `signal`, a number from 1 to 64"));
         };
-        if self.ending.is_some() {
+        if self.life.has_ended() {
             return Err(format!("signal: {} has ended", self.instance.name));
         }
         logs::lift_changing(&self.instance.logs);
