@@ -124,17 +124,18 @@ def build_small(
     status: int = 200,
     argument: str = str(PORT),
     ready: str = "",
+    **changes: Any,
 ) -> Image:
     """An image without kernel at `place`, with a profile that fits it or misses something.
 
-    `ready` replaces the workload's.
+    `ready` replaces the workload's, `changes` what is in the plan.
     """
     profile = profile_of(program, path, status)
     if ready:
         text = profile.workload.replace('{ http = "http://{address:8080}/" }', ready)
         profile = profile.model_copy(update={"workload": text})
     return build_image(
-        plan_of(program, argument), write_profile(profile), place,
+        plan_of(program, argument, **changes), write_profile(profile), place,
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from onejob.drive.ready import wait_ready
 from onejob.drive.target import Exit
 from onejob.model.errors import InputError, LacksError, ServiceError
 from onejob.model.image import Image
+from onejob.model.plan import Restart
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
@@ -224,6 +225,19 @@ def test_data_outlives_a_run_only_where_asked(image: Image, tmp_path: Path) -> N
     log = (tmp_path / f"data{LOG}").read_text()
     assert "GET /first " in log
     assert "GET /second " in log
+
+
+def test_a_service_that_crashes_in_a_loop_is_stopped_for_good(
+    program: Path, tmp_path: Path
+) -> None:
+    policy = Restart(attempts=2, first_ms=10, longest_ms=15, steady_ms=60_000, reason="a test")
+    image = build_small(program, tmp_path / "small.onejob", argument="fails", restart=policy)
+    said: list[str] = []
+    ended = run(image, "host", [], None, Quiet(), said.append)
+    assert ended == Exit(3, None)
+    console = "".join(said)
+    assert "it is started again in 15 ms (2 of 2)\n" in console
+    assert "onejob: small failed 3 times in a row, the last time after 0." in console
 
 
 def test_a_taken_port_is_an_error_that_names_it(image: Image) -> None:

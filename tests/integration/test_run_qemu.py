@@ -20,13 +20,14 @@ from onejob.drive.target import Exit
 from onejob.model.errors import LacksError, ServiceError
 from onejob.model.image import KERNEL, MANIFEST, Content, Image, Kernel, open_image
 from onejob.model.jsonfile import to_json
+from onejob.model.plan import Restart
 from onejob.system.kvm import Accelerator
 from onejob.system.network import Publish, free_port
 from onejob.system.qemu import qemu_instance
 from onejob.system.rehearse import rehearse
 from onejob.system.run import run
 
-from .small_image import PORT, build_small, compile_service
+from .small_image import PORT, build_small, compile_service, with_kernel_of
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 TCG = Accelerator("tcg", "a test")
@@ -116,6 +117,21 @@ def test_a_changed_byte_of_the_root_is_not_served(nginx_image: Path, tmp_path: P
     report = rehearse(image, "qemu", Quiet())
     assert not report.passed
     assert "corrupted" in report.findings[-1].object
+
+
+def test_a_service_that_crashes_in_a_loop_is_stopped_for_good(
+    nginx_image: Path, tmp_path: Path
+) -> None:
+    policy = Restart(attempts=1, first_ms=10, longest_ms=10, steady_ms=60_000, reason="a test")
+    small = build_small(
+        compile_service(tmp_path), tmp_path / "small.onejob", argument="fails", restart=policy
+    )
+    said: list[str] = []
+    ended = run(
+        with_kernel_of(small, open_image(nginx_image)), "qemu", [], None, Quiet(), said.append
+    )
+    assert ended == Exit(3, None)
+    assert "onejob: small failed 2 times in a row, the last time after " in "".join(said)
 
 
 def test_a_run_is_published_keeps_its_data_and_ends_well(nginx_image: Path, tmp_path: Path) -> None:

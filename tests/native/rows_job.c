@@ -159,6 +159,8 @@ int main(int count, char **words) {
     if (!strcmp(verb, "signals")) signals();
     if (!strcmp(verb, "storm")) storm();
     if (!strcmp(verb, "exit")) { settle(); _exit(atoi(words[2])); }
+    if (!strcmp(verb, "phases-fail")) { try_all("main boot"); settle(); try_all("main serve"); _exit(3); }
+    if (!strcmp(verb, "abort-once")) { int mark = open("/run/mark", O_CREAT | O_EXCL | O_WRONLY, 0600); if (mark >= 0) kill(getpid(), SIGABRT); }
     if (!strcmp(verb, "die")) { settle(); signal(SIGQUIT, SIG_DFL); kill(getpid(), SIGQUIT); }
     if (!strcmp(verb, "deaf")) { signal(SIGQUIT, SIG_IGN); settle(); }
     if (!strcmp(verb, "leave")) { settle(); if (fork() == 0) { signal(SIGTERM, SIG_IGN); say("stubborn"); for (;;) pause(); } usleep(200000); _exit(3); }

@@ -41,6 +41,8 @@ pub struct Instance {
     pub sizes: Vec<Sysctl>,
     pub stop_signal: i32,
     pub stop_timeout_ms: u64,
+    /// Absent where a service that fails is not started again.
+    pub restart: Option<RestartPlan>,
     pub no_new_privileges: bool,
     pub capabilities: Vec<u8>,
     /// Absent where the service may use any TCP port.
@@ -80,6 +82,17 @@ pub struct DomainPlan {
     pub programs: Vec<String>,
     /// Path, and what may be done below it: LANDLOCK_ACCESS_FS_* of linux/landlock.h.
     pub rules: Vec<(String, u64)>,
+}
+
+/// How often in a row a service that fails is started again, and after which rest: `first_ms`, then twice
+/// as long each time up to `longest_ms`. One that ran for `steady_ms` begins anew.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartPlan {
+    pub attempts: u32,
+    pub first_ms: u64,
+    pub longest_ms: u64,
+    pub steady_ms: u64,
 }
 
 /// The path of a log, and whether the service changes its owner or mode.

@@ -105,12 +105,10 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let enforced = instance.landlock.as_ref().filter(|_| instance.denied != Denied::Audit);
     let domains = landlock::Domains::make(enforced)?;
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
-    let service = service::start(&instance, policy.as_deref(), domains.as_ref(), rows.is_some())?;
-    let tracer = rows.map(|rows| tracer::Tracer::new(rows, domains, service.pid, &instance));
-    output.let_go();
+    let starter = service::Starter::new(&instance, policy, domains.as_ref(), rows.as_ref())?;
     let observer = observe::Observer::new(&instance, records);
-    let mut supervisor =
-        supervisor::Supervisor::new(&instance, service, tracer, signals, control, observer, output);
+    let life = life::Life::new(&instance, place.driven);
+    let mut supervisor = supervisor::Supervisor::start(starter, life, signals, control, observer, output)?;
     let ending = supervisor.watch();
     shutdown::finish(&instance, &place.data, held, supervisor.control.as_mut(), ending)
 }

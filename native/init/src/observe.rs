@@ -11,6 +11,7 @@ use crate::json;
 use crate::processes::{self, Seen};
 use crate::records::Records;
 use crate::seccomp::Denials;
+use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
 
 /// A look costs some system calls for each process and descriptor; peaks between two are not seen.
@@ -77,6 +78,9 @@ pub struct Observer<'a> {
     unlisted: usize,
     folders: Folders,
     folders_ms: u64,
+    /// How often the service was started again, and how it had ended the last time.
+    restarts: u64,
+    last_end: String,
 }
 
 impl<'a> Observer<'a> {
@@ -98,7 +102,14 @@ impl<'a> Observer<'a> {
             unlisted: 0,
             folders: Folders::default(),
             folders_ms: 0,
+            restarts: 0,
+            last_end: String::new(),
         }
+    }
+
+    /// The service has ended so, and was started again, `restarts` times by now.
+    pub fn started_again(&mut self, restarts: u64, ending: Ending) {
+        (self.restarts, self.last_end, self.news) = (restarts, format!("{ending}"), true);
     }
 
     /// Look, if it is time, and keep what is new. `standing` as for `processes::list_as_json`.
@@ -183,13 +194,15 @@ impl<'a> Observer<'a> {
         format!(
             concat!(
                 r#"{{"format":1,"name":{},"time":{},"running_ms":{},"peaks":{{{},"sockets":{}}},"#,
-                r#""programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},"memory":{},{}}}"#,
+                r#""restarts":{},"last_end":{},"programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},"memory":{},{}}}"#,
             ),
             json::text(&self.instance.name),
             sys::unix_time(),
             now_ms() - self.begun_ms,
             self.whole.fields(),
             self.sockets,
+            self.restarts,
+            json::text(&self.last_end),
             json::list(programs),
             self.processes,
             self.unlisted,

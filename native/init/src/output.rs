@@ -23,6 +23,8 @@ const MOST_RECORDS: usize = 64;
 pub struct Output {
     /// The reading end of the pipe that is the service's standard output and error.
     service: Option<OwnedFd>,
+    /// The other end, which the service gets each time that it is started.
+    writing: Option<OwnedFd>,
     kernel: Option<OwnedFd>,
     /// /dev/null, opened as long as it is there.
     nothing: Option<OwnedFd>,
@@ -33,11 +35,10 @@ pub struct Output {
 impl Output {
     /// Nothing passes: the service writes to the console itself.
     pub fn direct() -> Output {
-        Output { service: None, kernel: None, nothing: None, waiting: Vec::new() }
+        Output { service: None, writing: None, kernel: None, nothing: None, waiting: Vec::new() }
     }
 
-    /// Make a pipe the standard output and error of this process, and so of the service to come.
-    /// Its owner is the user of the service, who may then open /dev/stdout.
+    /// Make a pipe for the standard output and error of the service. Its owner is the user of the service, who may then open /dev/stdout.
     pub fn take(instance: &Instance, machine: bool) -> Outcome<Output> {
         let what = format_args!("cannot make a pipe for the service's output");
         let (reading, writing) = pipe_with(PipeFlags::CLOEXEC).or_fail(what)?;
@@ -45,11 +46,16 @@ impl Output {
         fchown(&writing, Some(owner.0), Some(owner.1)).or_fail(what)?;
         fcntl_setfl(&reading, OFlags::NONBLOCK).or_fail(what)?;
         console::stand_apart().or_fail(what)?;
-        set_standard(writing.as_fd()).or_fail(what)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let kernel = machine.then(|| openat(CWD, "/dev/kmsg", flags, Mode::empty()).ok()).flatten();
         let nothing = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
-        Ok(Output { service: Some(reading), kernel, nothing, waiting: Vec::new() })
+        Ok(Output { service: Some(reading), writing: Some(writing), kernel, nothing, waiting: Vec::new() })
+    }
+
+    /// The pipe is the standard output and error of this process, and so of a service that it starts.
+    pub fn lend(&self) -> Outcome<()> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        set_standard(writing.as_fd()).or_fail(format_args!("cannot give the service its output"))
     }
 
     /// The service has its ends of the pipe, and process 1 lets go of its own.
@@ -101,9 +107,8 @@ impl Output {
         let Some(service) = self.service.as_ref() else { return };
         self.waiting.reserve(PIECE);
         match read(service, spare_capacity(&mut self.waiting)) {
-            Ok(0) => self.service = None, // nobody has the other end
-            Ok(_) => ring::append(&self.waiting),
-            Err(_) => {}
+            Ok(count) if count > 0 => ring::append(&self.waiting),
+            _ => {}
         }
     }
 

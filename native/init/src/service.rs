@@ -17,6 +17,8 @@ use rustix::thread::CapabilitySet;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::instance::{Instance, Limit};
 use crate::landlock::{self, Domains};
+use crate::rows::Rows;
+use crate::tracer::Tracer;
 use crate::{ports, privileges, ptrace, schedule, sys, view};
 
 pub struct Service {
@@ -89,31 +91,55 @@ struct Words {
     environment: Vec<CString>,
 }
 
-/// Start the service. It returns when the listener is known; `execve` may still be on its way, so
-/// that the caller can answer for it should the policy ask.
-pub fn start(
-    instance: &Instance,
-    policy: Option<&[u64]>,
-    domains: Option<&Domains>,
-    traced: bool,
-) -> Outcome<Service> {
-    if traced {
-        require_trace_right()?;
+/// All that a start takes, which is the same each time.
+pub struct Starter<'a> {
+    pub instance: &'a Instance,
+    policy: Option<Vec<u64>>,
+    domains: Option<&'a Domains>,
+    pub rows: Option<&'a Rows>,
+    words: Words,
+    report: &'static Report,
+}
+
+impl<'a> Starter<'a> {
+    pub fn new(
+        instance: &'a Instance,
+        policy: Option<Vec<u64>>,
+        domains: Option<&'a Domains>,
+        rows: Option<&'a Rows>,
+    ) -> Outcome<Self> {
+        if rows.is_some() {
+            require_trace_right()?;
+        }
+        Ok(Starter { instance, policy, domains, rows, words: words_of(instance)?, report: shared_report()? })
     }
-    let words = words_of(instance)?;
-    let report = shared_report()?;
+
+    /// Start the service, and what traces it.
+    pub fn start(&self) -> Outcome<(Service, Option<Tracer<'a>>)> {
+        let service = start(self)?;
+        let tracer = self.rows.map(|rows| Tracer::new(rows, self.domains, service.pid, self.instance));
+        Ok((service, tracer))
+    }
+}
+
+/// It returns when the listener is known; `execve` may still be on its way, so that the caller can
+/// answer for it should the policy ask.
+fn start(starter: &Starter) -> Outcome<Service> {
+    let (report, traced) = (starter.report, starter.rows.is_some());
+    report.listener.store(0, Ordering::Relaxed);
+    report.step.store(0, Ordering::Relaxed);
     report.released.store(i32::from(!traced), Ordering::Relaxed);
     let (becoming, held) = pipe_with(PipeFlags::CLOEXEC).or_fail(format_args!("cannot make a pipe"))?;
     let pid =
         sys::clone_sharing_descriptors().or_fail(format_args!("cannot start a process for the service"))?;
     if pid == 0 {
-        become_service(instance, policy, domains, &words, report);
+        become_service(starter);
     }
     if traced {
         trace(pid)?;
         report.released.store(1, Ordering::Release);
     }
-    let listener = policy.and_then(|_| await_listener(report, pid));
+    let listener = starter.policy.as_ref().and_then(|_| await_listener(report, pid));
     // From here on `held` closes for good when the child executes or dies.
     sys::unshare_descriptors().or_fail(format_args!("cannot have descriptors apart from the service"))?;
     drop(held);
@@ -191,19 +217,14 @@ fn is_dead(pid: i32) -> bool {
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
 }
 
-fn become_service(
-    instance: &Instance,
-    policy: Option<&[u64]>,
-    domains: Option<&Domains>,
-    words: &Words,
-    report: &Report,
-) -> ! {
+fn become_service(starter: &Starter) -> ! {
+    let (report, words) = (starter.report, &starter.words);
     while report.released.load(Ordering::Acquire) == 0 {
         pause_us(100);
     }
-    let (step, error) = match give_up_privileges(instance, domains, report) {
+    let (step, error) = match give_up_privileges(starter) {
         Err(failed) => failed,
-        Ok(()) => match policy.map(sys::install_filter).transpose() {
+        Ok(()) => match starter.policy.as_deref().map(sys::install_filter).transpose() {
             Err(error) => (Step::Filter, error),
             Ok(listener) => {
                 if let Some(listener) = listener {
@@ -224,22 +245,19 @@ fn pointers(words: &[CString]) -> Vec<*const c_char> {
 }
 
 /// Everything of the child that needs the rights of process 1, in the order in which they vanish.
-fn give_up_privileges(
-    instance: &Instance,
-    domains: Option<&Domains>,
-    report: &Report,
-) -> Result<(), (Step, Errno)> {
+fn give_up_privileges(starter: &Starter) -> Result<(), (Step, Errno)> {
+    let instance = starter.instance;
     let at = |step: Step| move |error: Errno| (step, error);
     setsid().map_err(at(Step::Session))?;
     view::narrow(&instance.mounts).map_err(at(Step::View))?;
     if let Some(network) = &instance.network {
         ports::confine(network).map_err(at(Step::Ports))?;
     }
-    if let Some(domains) = domains {
+    if let Some(domains) = starter.domains {
         landlock::restrict_self(domains.first()).map_err(at(Step::Files))?;
     }
     privileges::set_limits(&instance.limits).map_err(|(index, error)| {
-        report.limit.store(index as i32, Ordering::Relaxed);
+        starter.report.limit.store(index as i32, Ordering::Relaxed);
         (Step::Limits, error)
     })?;
     schedule::set(&instance.schedule).map_err(at(Step::Schedule))?;

@@ -1,6 +1,7 @@
 //! The end: everything is sent, written and released, then the machine or the container ends.
 
 use alloc::format;
+use core::fmt::{Display, Formatter};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::sync;
@@ -21,6 +22,22 @@ pub enum Ending {
     Signal(i32),
 }
 
+impl Ending {
+    /// Whether it is no end that a service chooses when its work is done.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Ending::Status(0))
+    }
+}
+
+impl Display for Ending {
+    fn fmt(&self, to: &mut Formatter) -> core::fmt::Result {
+        match self {
+            Ending::Status(status) => write!(to, "exited with status {status}"),
+            Ending::Signal(signal) => write!(to, "was ended by signal {signal}"),
+        }
+    }
+}
+
 const TCP_MS: u64 = 3000;
 const CONTROL_MS: u64 = 1000;
 
@@ -39,15 +56,10 @@ pub fn finish(
     control: Option<&mut Control>,
     ending: Ending,
 ) -> ! {
+    say(format_args!("{} {ending}", instance.name));
     let (fields, code) = match ending {
-        Ending::Status(status) => {
-            say(format_args!("{} exited with status {status}", instance.name));
-            (format!(r#""status":{status}"#), status)
-        }
-        Ending::Signal(signal) => {
-            say(format_args!("{} was ended by signal {signal}", instance.name));
-            (format!(r#""signal":{signal}"#), 128 + signal)
-        }
+        Ending::Status(status) => (format!(r#""status":{status}"#), status),
+        Ending::Signal(signal) => (format!(r#""signal":{signal}"#), 128 + signal),
     };
     let_tcp_finish();
     ring::close();

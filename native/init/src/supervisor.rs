@@ -20,7 +20,7 @@ use crate::observe::Observer;
 use crate::output::Output;
 use crate::search::Search;
 use crate::seccomp::{Denial, Denials};
-use crate::service::Service;
+use crate::service::{Service, Starter};
 use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
 use crate::tracer::Tracer;
@@ -36,9 +36,10 @@ const PASS_ON: [i32; 4] = [sys::SIGHUP, sys::SIGQUIT, sys::SIGUSR1, sys::SIGUSR2
 
 pub struct Supervisor<'a> {
     instance: &'a Instance,
+    starter: Starter<'a>,
     service: Service,
     /// Where programs are narrowed to their rows of the call matrix.
-    tracer: Option<Tracer>,
+    tracer: Option<Tracer<'a>>,
     signals: OwnedFd,
     pub control: Option<Control>,
     denials: Denials,
@@ -47,7 +48,7 @@ pub struct Supervisor<'a> {
     administrator: Administrator<'a>,
     search: Option<Search>,
     logs: Logs<'a>,
-    life: Life,
+    life: Life<'a>,
     /// More tasks than `MOST_CHANGES` may have stopped or ended.
     more_changes: bool,
 }
@@ -61,31 +62,47 @@ pub fn take_signals() -> Outcome<OwnedFd> {
 }
 
 impl<'a> Supervisor<'a> {
-    pub fn new(
-        instance: &'a Instance,
-        service: Service,
-        tracer: Option<Tracer>,
+    /// Start the service, to be watched.
+    pub fn start(
+        starter: Starter<'a>,
+        life: Life<'a>,
         signals: OwnedFd,
         control: Option<Control>,
         observer: Observer<'a>,
         output: Output,
-    ) -> Self {
-        let denials = Denials::default();
-        Supervisor {
+    ) -> Outcome<Self> {
+        output.lend()?;
+        let (service, tracer) = starter.start()?;
+        output.let_go();
+        let instance = starter.instance;
+        Ok(Supervisor {
             instance,
+            starter,
             service,
             tracer,
             signals,
             control,
-            denials,
+            denials: Denials::default(),
             observer,
             output,
             administrator: Administrator::new(instance),
             search: None,
             logs: Logs::new(&instance.logs),
-            life: Life::new(),
+            life,
             more_changes: false,
-        }
+        })
+    }
+
+    /// As at boot: with its boot rows, and logs that it may give owner and mode to until it settles.
+    fn start_again(&mut self, ending: Ending) -> Outcome<()> {
+        logs::lift_all(&self.instance.logs);
+        self.logs = Logs::new(&self.instance.logs);
+        self.output.lend()?;
+        let started = self.starter.start();
+        self.output.let_go();
+        (self.service, self.tracer) = started?;
+        self.observer.started_again(self.life.restarts, ending);
+        Ok(())
     }
 
     /// Watch until the main process and all others have ended.
@@ -95,6 +112,12 @@ impl<'a> Supervisor<'a> {
             match self.life.advance(any_left) {
                 Duty::Wait => self.wait_and_serve(),
                 Duty::Leave(ending) => return self.finish(ending),
+                Duty::StartAgain(ending) => {
+                    if let Err(failure) = self.start_again(ending) {
+                        say(format_args!("{failure}"));
+                        return self.finish(ending);
+                    }
+                }
                 duty => self.fulfil(&duty, any_left),
             }
         }
@@ -162,7 +185,7 @@ impl<'a> Supervisor<'a> {
                 let _ = sys::kill(self.service.pid, sys::SIGKILL);
             }
             Duty::KillAll => drop(sys::kill(-1, sys::SIGKILL)),
-            Duty::Wait | Duty::Leave(_) => {}
+            Duty::Wait | Duty::StartAgain(_) | Duty::Leave(_) => {}
         }
     }
 
@@ -273,6 +296,7 @@ impl<'a> Supervisor<'a> {
             return;
         }
         if let Some(failure) = self.service.failed_start(self.instance) {
+            self.life.never_again();
             say(format_args!("{failure}"));
         } else if let Some(control) = self.control.as_mut() {
             control.event("started", &format!(r#""pid":{}"#, self.service.pid));

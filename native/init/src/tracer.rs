@@ -23,21 +23,21 @@ use crate::tracees::{Kin, Process, Tracees, kin_of};
 use crate::unnarrowed::{Unnarrowed, Why};
 use crate::{processes, resume, sys};
 
-pub struct Tracer {
-    rows: Rows,
-    domains: Option<Domains>,
+pub struct Tracer<'a> {
+    rows: &'a Rows,
+    domains: Option<&'a Domains>,
     tracees: Tracees,
     pub unnarrowed: Unnarrowed,
     /// Whether any process has settled.
     pub settled: bool,
     /// The calls that settle, where the plan names them.
-    settling: Vec<u64>,
+    settling: &'a [u64],
     denied: Denied,
 }
 
-impl Tracer {
+impl<'a> Tracer<'a> {
     /// Of a service whose first process, `pid`, has been seized.
-    pub fn new(rows: Rows, domains: Option<Domains>, pid: i32, instance: &Instance) -> Self {
+    pub fn new(rows: &'a Rows, domains: Option<&'a Domains>, pid: i32, instance: &'a Instance) -> Self {
         let mut tracees = Tracees::default();
         // The policy, and what a container runtime has put on process 1.
         let filters = processes::filters_of(1).map(|filters| filters + 1);
@@ -50,7 +50,7 @@ impl Tracer {
             tracees,
             unnarrowed: Unnarrowed::default(),
             settled: false,
-            settling: instance.settling.clone(),
+            settling: &instance.settling,
             denied: instance.denied,
         }
     }
@@ -234,7 +234,7 @@ impl Tracer {
     /// A call of a process that may settle.
     fn look(&mut self, tid: i32, call: u64, arguments: &[u64]) {
         let Some(process) = self.tracees.owner(tid) else { return };
-        if settles(&self.settling, process.listens, call, arguments) {
+        if settles(self.settling, process.listens, call, arguments) {
             return self.narrow(tid, true);
         }
         process.looks -= 1;

@@ -95,6 +95,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "network": _network(plan.network),
         "denied": plan.denied,
         **({"administrator": plan.administrator.key} if plan.administrator else {}),
+        **({"restart": plan.restart.model_dump(exclude={"reason"})} if plan.restart else {}),
     }
 
 

@@ -141,13 +141,18 @@ class MemoryUse(Noun):
 
 
 class Observations(Noun):
-    """Of one instance, since it was started. `time` in seconds since 1970, by its own clock."""
+    """Of one instance, since it was started. `time` in seconds since 1970, by its own clock.
+
+    The service has failed and was started again `restarts` times; before, it `last_end`, in words.
+    """
 
     format: Literal[1] = 1
     name: Text
     time: Count
     running_ms: Count
     peaks: Peaks
+    restarts: Count = 0
+    last_end: Text = ""
     programs: tuple[ProgramHeld, ...]
     processes: tuple[Running, ...]
     processes_unlisted: Count = 0

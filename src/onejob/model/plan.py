@@ -283,6 +283,20 @@ class Service(Noun):
     no_new_privileges: bool
 
 
+class Restart(Noun):
+    """How often in a row a service that fails is started again.
+
+    After a rest of `first_ms`, then twice as long each time up to `longest_ms`; one that ran for
+    `steady_ms` begins anew.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=20)]
+    first_ms: Annotated[int, Field(ge=1)]
+    longest_ms: Annotated[int, Field(ge=1)]
+    steady_ms: Annotated[int, Field(ge=0)]
+    reason: str
+
+
 class Administrator(Noun):
     """Who may shut the system down: who has the private half of `key`, ed25519 in hexadecimal."""
 
@@ -320,6 +334,7 @@ class Plan(Noun):
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]
     network: Network = Network()
+    restart: Restart | None = None
     administrator: Administrator | None = None
     warnings: tuple[str, ...] = ()
 

@@ -60,6 +60,19 @@ class Stop(Noun):
     status: Annotated[int, Field(ge=0, le=255)] = 0
 
 
+class Restart(Noun):
+    """How often in a row the service is started again when it fails, and after which rest.
+
+    `first` seconds, then twice as long each time, up to `longest`. After a life of `steady` seconds
+    it begins anew; None leaves that to the planner.
+    """
+
+    attempts: Annotated[int, Field(ge=0, le=20)] = 6
+    first: Seconds = 1.0
+    longest: Seconds = 60.0
+    steady: Seconds | None = None
+
+
 class Command(Noun):
     """One command of a drill, run outside the service, with what must come of it."""
 
@@ -162,6 +175,7 @@ class Workload(Noun):
     ready: Ready
     settles: tuple[str, ...] = ()
     stop: Stop = Stop()
+    restart: Restart = Restart()
     include: tuple[str, ...] = ()
     environment: dict[VariableName, Text] = Field(default_factory=dict)
     directory: str = "/"

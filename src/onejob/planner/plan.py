@@ -51,6 +51,7 @@ from onejob.planner.memory_manager import (
 )
 from onejob.planner.policy import plan_calls, plan_settings
 from onejob.planner.ports import plan_network
+from onejob.planner.restart import plan_restart
 
 ROOT_FORMAT = RootFormat(
     filesystem="squashfs",
@@ -116,6 +117,7 @@ def make_plan(
         capabilities=_plan_capabilities(evidence, service),
         network=network,
         denied=choices.denied,
+        restart=plan_restart(workload),
         administrator=choices.administrator,
         warnings=(*write_warnings, *file_warnings, *landlock_warnings, *network_warnings),
     )

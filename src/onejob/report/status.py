@@ -24,6 +24,7 @@ def status_tables(found: Observations, plan: Plan) -> tuple[Table, ...]:
     """All that is known of one instance; tables without rows are left out."""
     tables = (
         _processes(found),
+        _restarts(found, plan),
         _peaks(found, plan),
         _programs(found),
         _memory(found),
@@ -61,6 +62,13 @@ def _peaks(found: Observations, plan: Plan) -> Table:
         for what, peak, limit in measured
     )
     return Table("most at once", ("of", "seen", "limit", "used"), rows)
+
+
+def _restarts(found: Observations, plan: Plan) -> Table:
+    most = str(plan.restart.attempts) if plan.restart else ""
+    row = (str(found.restarts), most, shown(found.last_end))
+    heads = ("times", "most in a row", "the last time, it")
+    return Table("failed and started again", heads, (row,) if found.restarts else ())
 
 
 def _programs(found: Observations) -> Table:

@@ -72,6 +72,8 @@ def metrics_of(found: Observations, plan: Plan) -> Iterator[Metric]:
     yield _gauge(
         "running_seconds", "since the start", ["name"], [((name,), found.running_ms / 1000)]
     )
+    restarts = [((name,), found.restarts)]
+    yield _counter("restarts", "the service failed, and was started again", ["name"], restarts)
     yield _processes(found)
     peaks = [((kind,), value) for kind, value in found.peaks.model_dump().items()]
     yield _gauge("peak", "most at once", ["of"], peaks)

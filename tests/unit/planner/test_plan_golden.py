@@ -45,9 +45,8 @@ def test_every_decision_has_a_reason() -> None:
         made.memory, made.dimensions, made.settings, made.capabilities, made.left_out, made.grants,
         made.network.ports, made.argument_checks, made.answered_calls, made.logs,
     )  # fmt: skip
-    assert (
-        len(reasons) == sum(map(len, decided)) + 2
-    )  # and the root's format, and who serves malloc
+    # And the root's format, who serves malloc, and how often the service is started again.
+    assert len(reasons) == sum(map(len, decided)) + 3
     for reason in reasons:
         for text in reason if isinstance(reason, tuple) else (reason,):
             assert isinstance(text, str)

@@ -3,6 +3,7 @@
 import pytest
 
 from built_plans import dimension, make_plan
+from onejob.model.plan import Restart
 from onejob.report.status import duration, instance_row, shown, status_tables
 from some_observations import WEB, denied, observations, process
 
@@ -47,3 +48,10 @@ def test_foreign_names_cannot_steer_a_terminal() -> None:
 )
 def test_durations_are_short(seconds: int, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_failures_stand_beside_the_most_in_a_row() -> None:
+    policy = Restart(attempts=6, first_ms=1, longest_ms=1, steady_ms=1, reason="a test")
+    found = observations(restarts=2, last_end="was ended by signal 11")
+    tables = {table.title: table for table in status_tables(found, make_plan(restart=policy))}
+    assert tables["failed and started again"].rows == (("2", "6", "was ended by signal 11"),)

@@ -60,7 +60,7 @@ def values(text: str) -> dict[tuple[str, ...], float]:
 
 
 def observe() -> Observations:
-    return observations(memory=(MEMORY,))
+    return observations(memory=(MEMORY,), restarts=2)
 
 
 @pytest.mark.parametrize("kind", ["unix", "port"])
@@ -79,6 +79,7 @@ def test_a_scrape_has_what_was_observed(tmp_path: Path, kind: str) -> None:
     assert found["onejob_relayed_blocks_total", WEB, "64"] == 4
     assert found["onejob_wrong_frees_total", WEB] == 1
     assert found["onejob_running_seconds", "web"] == 3723
+    assert found["onejob_restarts_total", "web"] == 2
     assert not unix.exists()
 
 
