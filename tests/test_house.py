@@ -51,6 +51,7 @@ IMPURE = {
 }  # fmt: skip
 IMPORT_NAMES = {  # distribution -> module, where they differ
     "annotated-types": "annotated_types", "prometheus-client": "prometheus_client",
+    "cyclonedx-python-lib": "cyclonedx", "packageurl-python": "packageurl",
     "pyelftools": "elftools",
 }  # fmt: skip
 SKIPS = {"skip", "skipif", "xfail"}

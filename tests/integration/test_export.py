@@ -1,5 +1,6 @@
 """Exports, run by their own instructions: they serve; same image, same bytes; refusals."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,14 +13,17 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from onejob.base.linux import in_network
 from onejob.base.progress import Quiet
 from onejob.exporter.export import KINDS, export_image
+from onejob.exporter.sbom import SBOM
 from onejob.model.errors import InputError, LacksError
 from onejob.model.image import Image, open_image
 from onejob.model.syscalls import call_number
-from running import Onejob
+from running import Onejob, must
 
 from .small_image import PORT, build_small, compile_service
 from .test_run_host import fetch
@@ -38,7 +42,7 @@ def exported(image: Image, kind: str, place: Path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("kind", ["oci", "systemd"])
+@pytest.mark.parametrize("kind", ["oci", "systemd", "sbom"])
 def test_the_same_image_gives_the_same_bytes(image: Image, tmp_path: Path, kind: str) -> None:
     one = exported(image, kind, tmp_path / "one")
     time.sleep(1.1)  # a time stamp would show
@@ -166,6 +170,46 @@ def test_a_portable_service_has_its_unit_and_its_hashes(image: Image, tmp_path: 
     assert f'ExecStart="{image.plan.service.command[0]}" "{PORT}"' in listed
     with tarfile.open(folder / "state.tar") as archive:
         assert archive.getnames() == ["var", "var/log", "var/log/small"]
+
+
+def test_a_bill_of_materials_is_valid_and_has_each_file(image: Image, tmp_path: Path) -> None:
+    text = (exported(image, "sbom", tmp_path / "sbom") / "sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    parts = {part["name"]: part for part in json.loads(text)["components"]}
+    program = image.plan.service.command[0]
+    sha256 = next(file.sha256 for file in image.plan.files if file.path == program)
+    carried = {file["name"]: file for part in parts.values() for file in part.get("components", ())}
+    assert (parts | carried)[program]["hashes"] == [{"alg": "SHA-256", "content": sha256}]
+    own = {part["name"] for part in parts["onejob"]["components"]}
+    assert own >= {"/.onejob/init", "/.onejob/instance.json", "/.onejob/policy.bpf"}
+    assert parts["onejob"]["licenses"] == [{"license": {"name": "Apache-2.0"}}]
+
+
+def test_packages_and_kernel_are_in_the_bill(nginx_image: Path, tmp_path: Path) -> None:
+    text = (exported(open_image(nginx_image), "sbom", tmp_path / "sbom") / SBOM).read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    parts = {part["name"]: part for part in json.loads(text)["components"]}
+    assert parts["zlib1g"]["licenses"] == [{"license": {"name": "Zlib"}}]
+    assert parts["zlib1g"]["purl"].startswith("pkg:deb/debian/zlib1g@")
+    assert parts["zlib1g"]["components"][0]["hashes"][0]["alg"] == "SHA-256"
+    digest = hashlib.sha256((nginx_image / "kernel").read_bytes()).hexdigest()
+    (kernel,) = (part for name, part in parts.items() if name.startswith("linux-source"))
+    assert kernel["hashes"] == [{"alg": "SHA-256", "content": digest}]
+
+
+@pytest.mark.kernel
+def test_building_twice_gives_the_same_image_and_no_difference(
+    nginx_profile: Path, nginx_image: Path, tmp_path: Path, onejob: Onejob
+) -> None:
+    """In another folder, at another time; the kernel comes from the cache."""
+    (tmp_path / "another/folder").mkdir(parents=True)
+    again = tmp_path / "another/folder/other-name.onejob"
+    must(onejob("build", nginx_profile, "-o", again, timeout=300))
+    names = sorted(path.name for path in nginx_image.iterdir())
+    assert names == sorted(path.name for path in again.iterdir())
+    assert [n for n in names if (again / n).read_bytes() != (nginx_image / n).read_bytes()] == []
+    done = onejob("diff", nginx_image, again)
+    assert (done.returncode, done.stdout) == (0, "0 added, 0 removed, 0 changed\n")
 
 
 # What the test below allows: Firecracker's swagger, version 1.13 and later, by definition.

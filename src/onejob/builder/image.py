@@ -11,6 +11,7 @@ from onejob import __version__
 from onejob.base.linux import need_root
 from onejob.base.progress import Progress
 from onejob.builder.kernel import KernelBuild, build_kernel
+from onejob.builder.licences import package_licences
 from onejob.builder.placement import check_destination, put_in_place, workshop
 from onejob.builder.root import build_root, generated_paths
 from onejob.model.image import (
@@ -101,7 +102,8 @@ def add_papers(
         contents=tuple(describe_content(folder / name) for name in names),
         verity=verity,
         kernel=kernel,
-        packages=kept_packages(plan.files),
+        packages=(packages := kept_packages(plan.files)),
+        licences=tuple(package_licences(package.name for package in packages)),
     )
     (folder / MANIFEST).write_bytes(to_json(manifest).encode())
 

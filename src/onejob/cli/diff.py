@@ -1,4 +1,4 @@
-"""``onejob diff``: what two Profiles do not have in common."""
+"""``onejob diff``: what two Profiles, or two Images, do not have in common."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from onejob.cli.show import out, print_table
-from onejob.model.jsonfile import to_json
+from onejob.model.image import open_image
+from onejob.model.jsonfile import rows_to_json, to_json
 from onejob.model.lines import camel
 from onejob.model.profile_diff import Difference, Differences, Measures, Scalar, diff_profiles
 from onejob.model.profile_xml import load_profile
+from onejob.report.image_diff import diff_images
 
 DIFFERENT = 1  # the exit status, as of diff(1)
 _SHOWN = 100
@@ -19,8 +22,8 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The profile before.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The profile after.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="The profile or image before.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The profile or image after.")],
     measures: Annotated[
         Measures, typer.Option("--measures", "-m", help="Which numbers to compare.")
     ] = "peaks",
@@ -34,13 +37,31 @@ def diff(
     Examples:
       onejob diff old.profile.xml new.profile.xml
       onejob diff old.profile.xml new.profile.xml --measures all --json
+      onejob diff old.onejob new.onejob
     """
+    if a.is_dir() or b.is_dir():
+        _diff_images(a, b, json)
+        return
     found = diff_profiles(load_profile(a), load_profile(b), measures)
     if json:
         print(to_json(found), end="")
     else:
         _print_tables(found)
     if found.differences:
+        raise typer.Exit(DIFFERENT)
+
+
+def _diff_images(a: Path, b: Path, json: bool) -> None:
+    """A sentence for each difference."""
+    found = diff_images(open_image(a), open_image(b))
+    if json:
+        print(rows_to_json(found), end="")
+    else:
+        for difference in found:
+            out.print(escape(difference.sentence), soft_wrap=True)
+        counts = {what: sum(each.what == what for each in found) for what in _SIGNS}
+        out.print(", ".join(f"{count} {what}" for what, count in counts.items()))
+    if found:
         raise typer.Exit(DIFFERENT)
 
 

@@ -9,6 +9,7 @@ from onejob.base.verity import check_root
 from onejob.exporter.firecracker import export_firecracker
 from onejob.exporter.form import README, Export, new_folder
 from onejob.exporter.oci import export_oci
+from onejob.exporter.sbom import SBOM, export_sbom, sbom_text
 from onejob.exporter.systemd import export_systemd
 from onejob.model.errors import InputError
 from onejob.model.image import Image
@@ -21,6 +22,7 @@ KINDS: Mapping[str, Callable[[Image, Path], Export]] = {
     "oci": export_oci,
     "systemd": export_systemd,
     "firecracker": export_firecracker,
+    "sbom": export_sbom,
 }
 
 
@@ -39,6 +41,7 @@ def export_image(image: Image, kind: str, destination: Path, progress: Progress)
         check_root(image.root, image.manifest.verity)
         progress.stage(kind)
         export = make(image, folder)
+        (folder / SBOM).write_text(sbom_text(image))
         (folder / README).write_text(f"# {image.plan.name}: {export.title}\n\n{export.steps}")
     return export
 

@@ -49,6 +49,13 @@ class Kernel(Noun):
     system_calls: int
 
 
+class PackageLicences(Noun):
+    """Under which licences a package is, by the short names that its copyright file has."""
+
+    package: str
+    licences: tuple[str, ...]
+
+
 class Manifest(Noun):
     """What the folder holds. `kernel` is absent in an image that only runs on a host."""
 
@@ -59,6 +66,7 @@ class Manifest(Noun):
     verity: Verity
     kernel: Kernel | None
     packages: tuple[Package, ...]
+    licences: tuple[PackageLicences, ...] = ()
 
 
 class Image(Noun):
