@@ -16,7 +16,9 @@ use crate::store::Store;
 use crate::sys::{self, PAGE_SIZE};
 
 pub const LIVE: u8 = 0x80;
-/// No block begins at granule 0.
+/// No block begins at granule 0: a state that is no array's.
+static NO_BLOCK: AtomicU8 = AtomicU8::new(NOT_A_BLOCK);
+const NOT_A_BLOCK: u8 = LIVE - 1;
 const START: usize = GRANULE;
 const HUGE_PAGE: usize = 2 << 20;
 
@@ -37,12 +39,15 @@ pub struct Array {
     pub store: Store,
 }
 
+#[repr(C)]
 struct Heap {
     /// Address of granule 0.
     base: usize,
-    /// Bytes of all arrays; 0 where there are none, so that no address lies in them.
+    /// Granules of all arrays; 0 where there are none, so that no address lies in them.
     span: usize,
     states: *const AtomicU8,
+    /// What would be the state of address 0.
+    states_from_0: *const AtomicU8,
     count: usize,
     arrays: [Array; MOST_ARRAYS + 1],
     /// The array's number by the size in granules; 0 for none.
@@ -59,7 +64,8 @@ unsafe impl Sync for Static {}
 static HEAP: Static = Static(UnsafeCell::new(Heap {
     base: 0,
     span: 0,
-    states: ptr::null(),
+    states: &raw const NO_BLOCK,
+    states_from_0: &raw const NO_BLOCK,
     count: 0,
     arrays: [const { Array::empty() }; MOST_ARRAYS + 1],
     by_size: [0; LARGEST / GRANULE + 1],
@@ -119,30 +125,68 @@ pub fn number_for(size: usize) -> usize {
     if size > LARGEST {
         return 0;
     }
-    let number = heap().by_size[size.div_ceil(GRANULE)];
-    number as usize & MOST_ARRAYS
+    number_within(size)
+}
+
+/// As `number_for`, of a size up to LARGEST.
+#[inline(always)]
+pub fn number_within(size: usize) -> usize {
+    let granules = (size + GRANULE - 1) / GRANULE;
+    // SAFETY: there is an entry for each size up to LARGEST.
+    let number = unsafe { heap().by_size.get_unchecked(granules) };
+    (*number).into()
 }
 
 /// The granule of an address in the arrays, whether or not it is its start.
-#[inline(always)]
 pub fn granule_of(address: usize) -> Option<u32> {
+    let granule = address.wrapping_sub(heap().base) / GRANULE;
+    (granule < heap().span).then_some(granule as u32)
+}
+
+/// The granule that begins at an address in the arrays.
+#[inline(always)]
+pub fn start_granule(address: usize) -> Option<usize> {
+    // The low bits become the high ones: a misaligned address is beyond all arrays.
     let offset = address.wrapping_sub(heap().base);
-    (offset < heap().span).then_some((offset / GRANULE) as u32)
+    let granule = offset.rotate_right(GRANULE.trailing_zeros());
+    (granule < heap().span).then_some(granule)
+}
+
+/// The granule of an address that lies in the arrays.
+#[inline(always)]
+pub fn granule_at(address: usize) -> u32 {
+    (address.wrapping_sub(heap().base) / GRANULE) as u32
+}
+
+/// An address that is no block's.
+#[inline(always)]
+pub fn no_block() -> usize {
+    heap().base
+}
+
+pub fn address_of(granule: u32) -> usize {
+    heap().base + granule as usize * GRANULE
 }
 
 #[inline(always)]
 pub fn block_at(granule: u32) -> NonNull<c_void> {
-    let address = heap().base + granule as usize * GRANULE;
-    let block = ptr::with_exposed_provenance_mut(address);
+    let block = ptr::with_exposed_provenance_mut(address_of(granule));
     // SAFETY: nothing is mapped at 0.
     unsafe { NonNull::new_unchecked(block) }
 }
 
 /// What is known of a granule, which lies in the arrays.
 #[inline(always)]
-pub fn state(granule: u32) -> &'static AtomicU8 {
+pub fn state(granule: usize) -> &'static AtomicU8 {
     // SAFETY: there is one byte for each granule of the arrays.
-    unsafe { &*heap().states.add(granule as usize) }
+    unsafe { &*heap().states.add(granule) }
+}
+
+/// As `state`, of a block's address, or of `no_block`.
+#[inline(always)]
+pub fn state_at(address: usize) -> &'static AtomicU8 {
+    // SAFETY: as above; for no block, there is the byte of granule 0.
+    unsafe { &*heap().states_from_0.wrapping_add(address / GRANULE) }
 }
 
 /// The array that has this granule, and the start of the block there; for messages.
@@ -218,14 +262,17 @@ pub fn lay_out(rows: &[Row], huge_pages: bool) -> Result<(), c_int> {
     // SAFETY: nobody else looks at it yet.
     let heap = unsafe { &mut *HEAP.0.get() };
     heap.states = at(parts).cast::<AtomicU8>().cast_const();
+    heap.states_from_0 = heap.states.wrapping_sub(base / GRANULE);
     heap.base = base;
-    heap.span = layout.blocks;
+    heap.span = layout.blocks / GRANULE;
     heap.count = rows.len();
     fill(heap, rows, at(parts + layout.states).cast::<AtomicU64>());
     Ok(())
 }
 
 fn fill(heap: &mut Heap, rows: &[Row], mut cells: *const AtomicU64) {
+    // SAFETY: the first byte of the states.
+    unsafe { &*heap.states }.store(NOT_A_BLOCK, Relaxed);
     let mut end = START;
     for (number, row) in (1..).zip(rows) {
         let first = place(end, row.size);

@@ -5,17 +5,17 @@
 
 use core::arch::asm;
 use core::ffi::c_void;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::arrays::{self, Array, LIVE};
 use crate::counts;
 use crate::fault;
+use crate::stack::SLOTS;
 use crate::start;
 use crate::store;
 use crate::threads::{self, Shard};
 
-const SLOTS: usize = 123;
 /// All caches together keep at most one block in so many of an array, as long as they are many.
 const PART: u32 = 8;
 /// What a plan adds for caches to each array, in blocks and in bytes at most.
@@ -25,95 +25,22 @@ const RESERVE_BYTES: u32 = 4096;
 const MARKED: usize = 128;
 const MARK: u8 = 0xdb;
 
-/// The free blocks of one array that one thread keeps; the last one is used first.
-///
-/// `top` is `granules[count]` once more: so the next block is known without waiting for `count`.
-#[repr(C, align(64))]
-pub struct Cache {
-    /// 0 where there is none: no block begins at granule 0.
-    top: AtomicU32,
-    count: AtomicU32,
-    /// No more blocks than this.
-    room: AtomicU32,
-    /// Where in the store the search begins.
-    word: AtomicU32,
-    /// The first one is 0, and stays.
-    granules: [AtomicU32; SLOTS + 1],
-}
-
-impl Cache {
-    pub const fn empty() -> Self {
-        Cache {
-            top: AtomicU32::new(0),
-            count: AtomicU32::new(0),
-            room: AtomicU32::new(0),
-            word: AtomicU32::new(0),
-            granules: [const { AtomicU32::new(0) }; SLOTS + 1],
-        }
-    }
-
-    /// The block that would be taken next.
-    #[inline(always)]
-    fn top(&self) -> Option<u32> {
-        Some(self.top.load(Relaxed)).filter(|&granule| granule != 0)
-    }
-
-    /// Takes the top one, which there is.
-    #[inline(always)]
-    fn drop_top(&self) {
-        let count = self.count.load(Relaxed).wrapping_sub(1);
-        // SAFETY: where there is a top one, the count is from 1 to SLOTS.
-        let below = unsafe { self.granules.get_unchecked(count as usize) };
-        self.top.store(below.load(Relaxed), Relaxed);
-        self.count.store(count, Relaxed);
-    }
-
-    /// Puts one on top, if there are fewer than `room`, at most SLOTS.
-    #[inline(always)]
-    fn push(&self, granule: u32, room: u32) -> bool {
-        let count = self.count.load(Relaxed);
-        if count >= room {
-            return false;
-        }
-        // SAFETY: the count is below SLOTS.
-        let place = unsafe { self.granules.get_unchecked(count as usize + 1) };
-        place.store(granule, Relaxed);
-        self.top.store(granule, Relaxed);
-        self.count.store(count + 1, Relaxed);
-        true
-    }
-
-    fn len(&self) -> usize {
-        (self.count.load(Relaxed) as usize).min(SLOTS)
-    }
-
-    /// Takes all but the lowest ones away; these are what is left then in `granules`, above.
-    fn cut(&self, kept: usize) -> &[AtomicU32] {
-        let count = self.len();
-        let kept = kept.min(count);
-        self.count.store(kept as u32, Relaxed);
-        self.top.store(self.granules[kept].load(Relaxed), Relaxed);
-        &self.granules[kept + 1..=count]
-    }
-}
-
 /// A block of the array of this number out of the thread's cache; None where it is not so simple.
 #[inline(always)]
 pub fn take(number: usize) -> Option<NonNull<c_void>> {
-    // There is nothing in the cache of number 0, which stands for no array.
     let shard = threads::shard()?;
-    let cache = shard.cache(number);
-    let granule = cache.top()?;
-    let state = arrays::state(granule);
+    let address = shard.stacks.peek(number);
+    let state = arrays::state_at(address);
     // Compared with a copy, so that what is stored is not what was loaded: a free right after this
     // would have to wait for it.
     if state.load(Relaxed) != afresh(number as u8) {
         return None;
     }
-    cache.drop_top();
+    shard.stacks.drop_top(number);
     state.store(number as u8 | LIVE, Relaxed);
     shard.count(number);
-    Some(arrays::block_at(granule))
+    // SAFETY: a block's address.
+    Some(unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) })
 }
 
 /// The same value, which the compiler takes for another one.
@@ -129,17 +56,16 @@ fn afresh(mut value: u8) -> u8 {
 /// Gives a block back to the thread's cache; false where it does not go so simply.
 #[inline(always)]
 pub fn give(address: usize) -> bool {
-    let Some(granule) = arrays::granule_of(address) else {
+    let Some(granule) = arrays::start_granule(address) else {
         return false;
     };
     let state = arrays::state(granule);
     let now = state.load(Relaxed);
-    if now < LIVE || !address.is_multiple_of(16) {
+    if now < LIVE {
         return false;
     }
     if let Some(shard) = threads::shard()
-        && let cache = shard.cache_of_live(now)
-        && cache.push(granule, cache.room.load(Relaxed))
+        && shard.stacks.push_live(now, address)
     {
         state.store(now & !LIVE, Relaxed);
         return true;
@@ -148,7 +74,7 @@ pub fn give(address: usize) -> bool {
 }
 
 fn hand_out(shard: Option<&Shard>, number: usize, granule: u32) -> NonNull<c_void> {
-    let state = arrays::state(granule);
+    let state = arrays::state(granule as usize);
     if state.load(Relaxed) != number as u8 {
         fault::freed_twice(granule);
     }
@@ -174,41 +100,46 @@ pub fn take_slowly(number: usize) -> Option<NonNull<c_void>> {
 
 /// One block, and as many more as the thread may keep half of.
 fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
-    if let Some(cache) = shard.map(|shard| shard.cache(number))
-        && let Some(granule) = cache.top()
-    {
-        cache.drop_top();
-        return Some(granule);
+    let Some(shard) = shard else {
+        let mut first = None;
+        take_from_store(number, 1, (0, 0), |address| first = Some(address));
+        return first.map(arrays::granule_at);
+    };
+    if let Some(address) = shard.stacks.pop(number) {
+        return Some(arrays::granule_at(address));
     }
-    let array = arrays::array(number);
-    let room = room_in_cache(array);
-    let cache = shard.map(|shard| shard.cache(number));
-    let word = cache.map_or(0, |cache| cache.word.load(Relaxed));
-    let start = (word, shard.map_or(0, Shard::first_bit));
-    let most = cache.map_or(1, |_| 1 + room / 2);
-    let mut first = None;
-    let mut kept = 0;
-    // The cache is empty: it is filled from below.
-    let (taken, last) = array.store.take(most, start, |block| {
-        let granule = array.first + block * array.pitch;
-        match cache {
-            Some(cache) if first.is_some() => {
-                kept += 1;
-                cache.granules[kept].store(granule, Relaxed);
-            }
-            _ => first = Some(granule),
+    let room = room_in_cache(arrays::array(number));
+    let word = shard.stacks.word(number);
+    let start = (word.load(Relaxed), shard.first_bit());
+    let mut places = shard.stacks.places(number).iter();
+    let last = take_from_store(number, 1 + room / 2, start, |address| {
+        if let Some(place) = places.next() {
+            place.store(address, Relaxed);
         }
+    });
+    word.store(last, Relaxed);
+    shard.stacks.set_count(number, SLOTS - places.len());
+    set_room(shard, number, room);
+    shard.stacks.pop(number).map(arrays::granule_at)
+}
+
+/// As `Store::take`, with addresses; the word in which the last ones were.
+fn take_from_store(
+    number: usize,
+    most: u32,
+    start: (u32, u32),
+    mut found: impl FnMut(usize),
+) -> u32 {
+    let array = arrays::array(number);
+    let (first, size) = (arrays::address_of(array.first), array.block_size());
+    let (taken, last) = array.store.take(most, start, |word, bits| {
+        let first = first + word as usize * 64 * size;
+        store::each_bit(bits, |bit| found(first + bit as usize * size));
     });
     if taken > 0 {
         counts::file().note_taken(number, array);
     }
-    if let Some(cache) = cache {
-        cache.count.store(kept as u32, Relaxed);
-        cache.top.store(cache.granules[kept].load(Relaxed), Relaxed);
-        cache.set_room(room);
-        cache.word.store(last, Relaxed);
-    }
-    first
+    last
 }
 
 /// A thread begins to search at a place of its own, `part` of an array in 64ths: blocks that lie in
@@ -216,7 +147,7 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
 pub fn spread(shard: &Shard, part: u32) {
     for (number, array) in arrays::all() {
         let word = array.store.word_count() * part / 64;
-        shard.cache(number).word.store(word, Relaxed);
+        shard.stacks.word(number).store(word, Relaxed);
     }
 }
 
@@ -230,25 +161,35 @@ fn room_in_cache(array: &Array) -> u32 {
     part.clamp(least, SLOTS as u32)
 }
 
-impl Cache {
-    /// Where blocks have to wait before they are used again, none goes straight into the cache.
-    fn set_room(&self, room: u32) {
-        let room = if start::delay() > 0 { 0 } else { room };
-        self.room.store(room, Relaxed);
-    }
+/// Where blocks have to wait before they are used again, none goes straight into the cache.
+fn set_room(shard: &Shard, number: usize, room: u32) {
+    let room = if start::delay() > 0 { 0 } else { room };
+    shard.stacks.set_room(number, room);
+}
 
-    /// Gives all blocks but the lowest `kept` to the store.
-    fn shrink(&self, number: usize, kept: u32) {
-        let given = self.cut(kept as usize).iter();
-        give_all(number, given.map(|granule| granule.load(Relaxed)));
-    }
+/// Puts a block into the cache, if there are fewer than `room`.
+fn keep(shard: &Shard, number: usize, granule: u32, room: u32) -> bool {
+    shard.stacks.set_room(number, room);
+    let kept = shard.stacks.push(number, arrays::address_of(granule));
+    set_room(shard, number, room);
+    kept
+}
+
+/// Gives all blocks but the lowest `kept` to the store.
+fn shrink(shard: &Shard, number: usize, kept: u32) {
+    give_all(number, granules(shard.stacks.cut(number, kept as usize)));
+}
+
+fn granules(addresses: &[AtomicUsize]) -> impl Iterator<Item = u32> {
+    let granule = |address: &AtomicUsize| arrays::granule_at(address.load(Relaxed));
+    addresses.iter().map(granule)
 }
 
 /// As `give`, for a block that is the service's.
 #[cold]
 #[inline(never)]
 pub fn give_slowly(granule: u32) {
-    let state = arrays::state(granule);
+    let state = arrays::state(granule as usize);
     let number = state.load(Relaxed) & !LIVE;
     state.store(number, Relaxed);
     let shard = threads::shard_or_begin();
@@ -260,11 +201,9 @@ pub fn give_slowly(granule: u32) {
 }
 
 fn keep_or_give(shard: &Shard, number: usize, granule: u32) {
-    let cache = shard.cache(number);
     let room = room_in_cache(arrays::array(number));
-    cache.shrink(number, room / 2);
-    cache.set_room(room);
-    if !cache.push(granule, room) {
+    shrink(shard, number, room / 2);
+    if !keep(shard, number, granule, room) {
         give_to_store(number, granule);
     }
 }
@@ -302,7 +241,7 @@ fn give_bits(array: &Array, word: u32, bits: u64) {
 pub fn empty(shard: &Shard) {
     end_waiting(shard);
     for (number, _) in arrays::all() {
-        shard.cache(number).shrink(number, 0);
+        shrink(shard, number, 0);
     }
 }
 
@@ -311,14 +250,14 @@ pub fn empty(shard: &Shard) {
 pub fn empty_orphan(shard: &Shard) -> bool {
     let mut found = false;
     let mut give = |number: usize, granule: u32| {
-        if number != 0 && arrays::state(granule).load(Relaxed) == number as u8 {
+        if number != 0 && arrays::state(granule as usize).load(Relaxed) == number as u8 {
             give_to_store(number, granule);
             found = true;
         }
     };
     for (number, _) in arrays::all() {
-        for granule in shard.cache(number).cut(0) {
-            give(number, granule.load(Relaxed));
+        for granule in granules(shard.stacks.cut(number, 0)) {
+            give(number, granule);
         }
     }
     shard.each_waiting(|granule| give(number_at(granule), granule));
@@ -326,7 +265,7 @@ pub fn empty_orphan(shard: &Shard) -> bool {
 }
 
 fn number_at(granule: u32) -> usize {
-    (arrays::state(granule).load(Relaxed) & !LIVE).into()
+    (arrays::state(granule as usize).load(Relaxed) & !LIVE).into()
 }
 
 /// A freed block waits; the one that has waited longest is used again. Its first bytes are marked,
@@ -352,9 +291,8 @@ fn end_waiting(shard: &Shard) -> bool {
 fn end_wait(shard: &Shard, granule: u32) {
     check_mark(granule);
     let number = number_at(granule);
-    let cache = shard.cache(number);
     let room = room_in_cache(arrays::array(number));
-    if !cache.push(granule, room) {
+    if !keep(shard, number, granule, room) {
         give_to_store(number, granule);
     }
 }

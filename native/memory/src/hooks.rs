@@ -10,7 +10,7 @@ use crate::counts;
 use crate::dynamic;
 use crate::fault;
 use crate::large;
-use crate::plan::GRANULE;
+use crate::plan::{GRANULE, LARGEST};
 use crate::start;
 use crate::sys::{self, PAGE_SIZE};
 
@@ -20,7 +20,10 @@ pub type Block = *mut c_void;
 /// As malloc(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc(size: usize) -> Block {
-    match cache::take(arrays::number_for(size)) {
+    if size > LARGEST {
+        return allocate_slowly(size);
+    }
+    match cache::take(arrays::number_within(size)) {
         Some(block) => block.as_ptr(),
         None => allocate_slowly(size),
     }
@@ -135,7 +138,7 @@ enum Owner {
 fn owner(block: Block) -> Owner {
     if let Some(granule) = arrays::granule_of(block.addr()) {
         let is_block = block.addr().is_multiple_of(GRANULE)
-            && arrays::state(granule).load(Relaxed) >= arrays::LIVE;
+            && arrays::state(granule as usize).load(Relaxed) >= arrays::LIVE;
         return if is_block {
             Owner::Array(granule)
         } else {
@@ -153,7 +156,7 @@ fn owner(block: Block) -> Owner {
 pub fn size_of(call: &[u8], block: Block) -> Option<usize> {
     match owner(block) {
         Owner::Array(granule) => {
-            let state = arrays::state(granule).load(Relaxed);
+            let state = arrays::state(granule as usize).load(Relaxed);
             Some(arrays::array((state & !arrays::LIVE).into()).block_size())
         }
         Owner::Kernel(size) => Some(size),

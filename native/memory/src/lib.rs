@@ -27,6 +27,7 @@ mod jemalloc;
 mod large;
 mod plan;
 mod quiet;
+mod stack;
 mod start;
 mod store;
 mod sys;

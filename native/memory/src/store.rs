@@ -74,12 +74,12 @@ impl Store {
     }
 
     /// Takes up to `most` blocks, from the word `start` on and in each from the bit `first` on;
-    /// `found` is told each one's number in the array. How many, and in which word the last ones were.
+    /// `found` is told the words with the bits. How many, and in which word the last ones were.
     pub fn take(
         &self,
         most: u32,
         (start, first): (u32, u32),
-        mut found: impl FnMut(u32),
+        mut found: impl FnMut(u32, u64),
     ) -> (u32, u32) {
         let (mut taken, mut last) = (0, start);
         if self.free() <= 0 || most == 0 {
@@ -98,7 +98,7 @@ impl Store {
                 }
                 taken += bits.count_ones();
                 last = number;
-                each_bit(bits, |bit| found(number * 64 + bit));
+                found(number, bits);
             }
             number += 1;
             left -= 1;
@@ -116,8 +116,8 @@ impl Store {
     }
 }
 
-/// Takes at most so many bits that are set: the lowest ones above `first` if there are any, else the
-/// lowest ones.
+/// Takes some bits that are set, at most so many: low ones above `first` if there are any, else low
+/// ones.
 fn take_bits(word: &AtomicU64, first: u32, most: u32) -> u64 {
     let mut before = word.load(Relaxed);
     while before != 0 {
@@ -131,11 +131,16 @@ fn take_bits(word: &AtomicU64, first: u32, most: u32) -> u64 {
     0
 }
 
+/// Those of `bits` that are within so short a stretch from the lowest one on that there are not more
+/// than `most`, which is at least 1: not always as many as there might be, but found in a few steps.
 fn lowest(bits: u64, most: u32) -> u64 {
-    if bits.count_ones() <= most {
-        return bits;
+    let mut stretch = u64::MAX;
+    let mut width = 64;
+    while (bits & stretch).count_ones() > most {
+        width /= 2;
+        stretch = ((1 << width) - 1) << bits.trailing_zeros();
     }
-    bits & !(0..most).fold(bits, |rest, _| rest & (rest - 1))
+    bits & stretch
 }
 
 pub fn each_bit(mut bits: u64, mut act: impl FnMut(u32)) {

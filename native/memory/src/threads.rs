@@ -12,10 +12,10 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
-use crate::arrays::LIVE;
-use crate::cache::{self, Cache};
+use crate::cache;
 use crate::counts::{self, Counters};
-use crate::plan::{MOST_ARRAYS, MOST_DELAY};
+use crate::plan::MOST_DELAY;
+use crate::stack::Stacks;
 use crate::sys;
 
 pub const SHARDS: usize = 256;
@@ -33,11 +33,12 @@ global_asm!(
 /// Fields are atomics for the compiler's sake; only the thread that has the shard changes them.
 #[repr(C, align(64))]
 pub struct Shard {
+    /// First, so that malloc and free find them without an offset.
+    pub stacks: Stacks,
     counters: AtomicPtr<Counters>,
     /// Blocks that wait to be used again, a ring: `waiting[next - waiting_count..next]`.
     next: AtomicU32,
     waiting_count: AtomicU32,
-    caches: [Cache; MOST_ARRAYS + 1],
     waiting: [AtomicU32; MOST_DELAY as usize],
 }
 
@@ -61,35 +62,18 @@ const ENDED: usize = 1;
 impl Shard {
     const fn empty() -> Self {
         Shard {
+            stacks: Stacks::empty(),
             counters: AtomicPtr::new(ptr::null_mut()),
             next: AtomicU32::new(0),
             waiting_count: AtomicU32::new(0),
-            caches: [const { Cache::empty() }; MOST_ARRAYS + 1],
             waiting: [const { AtomicU32::new(0) }; MOST_DELAY as usize],
         }
     }
 
     #[inline(always)]
-    pub fn cache(&self, number: usize) -> &Cache {
-        // The mask is for the compiler alone: no number is above it.
-        &self.caches[number & MOST_ARRAYS]
-    }
-
-    /// The cache of a block whose state is this, with LIVE.
-    #[inline(always)]
-    pub fn cache_of_live(&self, state: u8) -> &Cache {
-        let offset = usize::from(state) * size_of::<Cache>();
-        let none = self.caches.as_ptr().wrapping_sub(LIVE.into());
-        // SAFETY: without LIVE, the state is the number of an array. In one step, because what is
-        // freed waits for it.
-        unsafe { &*none.wrapping_byte_add(offset) }
-    }
-
-    #[inline(always)]
     pub fn count(&self, number: usize) {
-        // SAFETY: a shard that is lent has counters, which stay.
-        let counters = unsafe { &*self.counters.load(Relaxed) };
-        let counter = &counters[number & MOST_ARRAYS];
+        // SAFETY: a shard that is lent has counters, which stay, one for each number.
+        let counter = unsafe { (*self.counters.load(Relaxed)).get_unchecked(number) };
         counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -199,6 +183,7 @@ fn begin() -> Option<&'static Shard> {
     let shard = &SHARDS_OF_THREADS[index];
     USED.fetch_max(index as u32 + 1, SeqCst);
     shard.get_counters();
+    shard.stacks.begin();
     cache::spread(shard, shard.first_bit());
     ACTIVE.fetch_add(1, Relaxed);
     set_local(ptr::from_ref(shard).expose_provenance());
