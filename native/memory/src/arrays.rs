@@ -113,6 +113,11 @@ pub fn all() -> impl Iterator<Item = (usize, &'static Array)> {
     used.map(|number| (number, &heap().arrays[number]))
 }
 
+/// How many there are.
+pub fn count() -> usize {
+    heap().count
+}
+
 #[inline(always)]
 pub fn array(number: usize) -> &'static Array {
     // The mask is for the compiler alone: no number is above it.
@@ -131,7 +136,7 @@ pub fn number_for(size: usize) -> usize {
 /// As `number_for`, of a size up to LARGEST.
 #[inline(always)]
 pub fn number_within(size: usize) -> usize {
-    let granules = (size + GRANULE - 1) / GRANULE;
+    let granules = size.div_ceil(GRANULE);
     // SAFETY: there is an entry for each size up to LARGEST.
     let number = unsafe { heap().by_size.get_unchecked(granules) };
     (*number).into()

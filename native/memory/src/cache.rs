@@ -73,6 +73,15 @@ pub fn give(address: usize) -> bool {
     false
 }
 
+/// Whether this is a block that the service holds, of the array for `size`.
+#[inline(always)]
+pub fn fits(address: usize, size: usize) -> bool {
+    arrays::start_granule(address).is_some_and(|granule| {
+        let number = arrays::number_for(size);
+        number != 0 && arrays::state(granule).load(Relaxed) == number as u8 | LIVE
+    })
+}
+
 fn hand_out(shard: Option<&Shard>, number: usize, granule: u32) -> NonNull<c_void> {
     let state = arrays::state(granule as usize);
     if state.load(Relaxed) != number as u8 {
@@ -100,14 +109,12 @@ pub fn take_slowly(number: usize) -> Option<NonNull<c_void>> {
 
 /// One block, and as many more as the thread may keep half of.
 fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
-    let Some(shard) = shard else {
-        let mut first = None;
-        take_from_store(number, 1, (0, 0), |address| first = Some(address));
-        return first.map(arrays::granule_at);
-    };
-    if let Some(address) = shard.stacks.pop(number) {
+    if let Some(address) = shard.and_then(|shard| shard.stacks.pop(number)) {
         return Some(arrays::granule_at(address));
     }
+    let Some(shard) = shard.filter(|shard| !shard.is_pending()) else {
+        return one_from_store(number);
+    };
     let room = room_in_cache(arrays::array(number));
     let word = shard.stacks.word(number);
     let start = (word.load(Relaxed), shard.first_bit());
@@ -121,6 +128,16 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
     shard.stacks.set_count(number, SLOTS - places.len());
     set_room(shard, number, room);
     shard.stacks.pop(number).map(arrays::granule_at)
+}
+
+fn one_from_store(number: usize) -> Option<u32> {
+    let array = arrays::array(number);
+    let mut found = None;
+    array.store.take(1, (0, 0), |word, bit| {
+        let block = word * 64 + bit.trailing_zeros();
+        found = Some(array.first + block * array.pitch);
+    });
+    found
 }
 
 /// As `Store::take`, with addresses; the word in which the last ones were.

@@ -86,9 +86,6 @@ static NO_FILE: File = unsafe { MaybeUninit::zeroed().assume_init() };
 static PLACE: AtomicPtr<File> = AtomicPtr::new(ptr::null_mut());
 const LENT: u32 = 1;
 
-/// What a child by fork counts before it has counters of its own, if ever it needs any.
-static PENDING: Counters = [const { AtomicU64::new(0) }; MOST_ARRAYS + 1];
-
 #[inline(always)]
 pub fn file() -> &'static File {
     // SAFETY: null, or a mapping of this size that stays; all bytes are valid atomics.
@@ -238,7 +235,7 @@ impl File {
     }
 
     /// Adds what somebody has counted elsewhere.
-    fn add(&self, counters: &Counters) {
+    pub fn add(&self, counters: &Counters) {
         for (number, counter) in counters.iter().enumerate() {
             match counter.swap(0, Relaxed) {
                 0 => {}
@@ -251,23 +248,6 @@ impl File {
 /// Counters that only the calling thread adds to.
 pub fn lend_counters() -> &'static Counters {
     file().lend()
-}
-
-/// Counters for a child by fork: it may well execute another program before it allocates much.
-pub fn pending_counters() -> &'static Counters {
-    for counter in &PENDING {
-        counter.store(0, Relaxed);
-    }
-    &PENDING
-}
-
-/// Whether these are the pending ones, which are counted in the file now.
-pub fn end_pending(counters: *const Counters) -> bool {
-    let is_pending = ptr::eq(counters, &PENDING);
-    if is_pending {
-        file().add(&PENDING);
-    }
-    is_pending
 }
 
 /// Counters for the end of a process, which are everybody's.

@@ -3,8 +3,9 @@
 //! The arrays need nothing: each of their steps is one atomic operation. The dynamic allocator does:
 //! a fork waits until no other thread is inside it, and those that come meanwhile wait at the gate.
 
+use core::ptr;
 use core::sync::atomic::{
-    AtomicU32, AtomicUsize,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize,
     Ordering::{Relaxed, Release, SeqCst},
 };
 
@@ -21,6 +22,8 @@ struct Inside(AtomicU32);
 static INSIDE: [Inside; SHARDS] = [const { Inside(AtomicU32::new(0)) }; SHARDS];
 /// The number of the thread that forks, plus 1; 0 while none does.
 static FORKING: AtomicUsize = AtomicUsize::new(0);
+/// glibc's `__libc_single_threaded`, or null where there is none.
+static ALONE: AtomicPtr<AtomicBool> = AtomicPtr::new(ptr::null_mut());
 
 /// As long as it is kept, no other thread forks.
 pub struct Gate(&'static AtomicU32);
@@ -49,12 +52,17 @@ pub fn enter() -> Gate {
 
 /// Registers what a fork has to do.
 pub fn watch() {
+    let flag = sys::single_threaded_flag();
+    ALONE.store(flag.cast(), Relaxed);
     // SAFETY: the handlers live as long as the process: a preloaded object is never unloaded.
     unsafe { sys::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
 }
 
 unsafe extern "C" fn before() {
     let number = threads::index();
+    if is_alone() {
+        return;
+    }
     while FORKING
         .compare_exchange(0, number + 1, SeqCst, Relaxed)
         .is_err()
@@ -74,7 +82,20 @@ unsafe extern "C" fn before() {
 }
 
 unsafe extern "C" fn after_in_parent() {
-    FORKING.store(0, Release);
+    open_gate();
+}
+
+/// What is open already is not written: that would copy a page of a child, or of its parent.
+fn open_gate() {
+    if FORKING.load(Relaxed) != 0 {
+        FORKING.store(0, Release);
+    }
+}
+
+/// Whether the process has no other thread, as far as the C library knows.
+fn is_alone() -> bool {
+    // SAFETY: null or the C library's flag, which only a thread that is alone changes.
+    unsafe { ALONE.load(Relaxed).as_ref() }.is_some_and(|flag| flag.load(Relaxed))
 }
 
 unsafe extern "C" fn after_in_child() {
@@ -84,6 +105,6 @@ unsafe extern "C" fn after_in_child() {
             inside.0.store(0, Relaxed);
         }
     }
-    FORKING.store(0, Release);
+    open_gate();
     threads::go_on_alone();
 }

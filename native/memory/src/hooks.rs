@@ -181,6 +181,9 @@ pub unsafe extern "C" fn realloc(block: Block, size: usize) -> Block {
         free_slowly(b"realloc", block);
         return ptr::null_mut();
     }
+    if cache::fits(block.addr(), size) {
+        return block;
+    }
     let Some(old) = size_of(b"realloc", block) else {
         return out_of_memory();
     };

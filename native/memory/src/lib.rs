@@ -3,7 +3,7 @@
 //! Vocabulary: an *array* (`arrays.rs`) is a row of blocks of one size. A *granule* is 16 bytes, the
 //! least block; places in the arrays are counted in granules from the first array's start. A *shard*
 //! (`threads.rs`) is what a thread has of its own: a small *cache* (`cache.rs`) of free blocks per
-//! array. The *store* of an array is the bitmap of its free blocks that lie in no cache. What no
+//! array (`stack.rs`). The *store* of an array is the bitmap of its free blocks that lie in no cache. What no
 //! array serves is *relayed* to the dynamic allocator (`dynamic.rs`), or, when large, to the kernel
 //! (`large.rs`). `quiet.rs` keeps the dynamic allocator from asking the machine. `start.rs` reads the plan file (`plan.rs`) and lays everything out; `hooks.rs`,
 //! `cxx.rs` and `jemalloc.rs` have the entry points; `counts.rs` is the file of statistics.

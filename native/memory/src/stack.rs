@@ -31,6 +31,15 @@ pub struct Stacks {
     rows: [[Slot; SLOTS + 1]; MOST_ARRAYS + 1],
 }
 
+/// Bytes before the rows.
+pub const HEADS: usize = core::mem::offset_of!(Stacks, rows);
+
+/// Bytes from the start that are used with so many arrays.
+pub fn bytes(arrays: usize) -> usize {
+    let unused = MOST_ARRAYS.saturating_sub(arrays);
+    size_of::<Stacks>() - unused * size_of::<[Slot; SLOTS + 1]>()
+}
+
 /// What malloc and free need of one stack.
 struct Head<'a> {
     block: &'a Slot,

@@ -9,6 +9,7 @@ use core::ptr;
 use core::sync::atomic::AtomicU32;
 
 pub const RTLD_NEXT: *mut c_void = -1_isize as *mut c_void;
+pub const RTLD_DEFAULT: *mut c_void = ptr::null_mut();
 pub const RTLD_LAZY_NOLOAD: c_int = 1 | 4;
 
 pub const EINVAL: c_int = 22;
@@ -34,6 +35,7 @@ const MREMAP_MAYMOVE: c_int = 1;
 const MREMAP_FIXED: c_int = 2;
 const MADV_HUGEPAGE: c_int = 14;
 const MADV_POPULATE_WRITE: c_int = 23;
+const MADV_GUARD_INSTALL: c_int = 102;
 const AT_FDCWD: c_int = -100;
 const AT_SECURE: c_ulong = 23;
 const AT_RANDOM: c_ulong = 25;
@@ -277,6 +279,13 @@ fn map(
     Ok(found)
 }
 
+/// Where glibc says whether the process has one thread (sys/single_threaded.h); null where it does
+/// not. It was loaded before this object.
+pub fn single_threaded_flag() -> *mut c_void {
+    // SAFETY: the name is a C string.
+    unsafe { dlsym(RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) }
+}
+
 /// Another size for a mapping, if it can be had where it lies.
 ///
 /// # Safety
@@ -303,13 +312,18 @@ pub unsafe fn unmap(place: *mut c_void, size: usize) {
     keep_errno(|| unsafe { munmap(place, size) });
 }
 
-/// Whoever touches these pages is stopped by the kernel.
+/// Whoever touches these pages is stopped by the kernel. As an advice where the kernel knows that
+/// (Linux 6.13): protected otherwise, they are a mapping of their own, and forks are slower.
 ///
 /// # Safety
 /// The caller's whole pages, that hold nothing.
 pub unsafe fn forbid(place: *mut c_void, size: usize) {
     // SAFETY: see above. Where it fails there is no guard, and all else is the same.
-    unsafe { mprotect(place, size, PROT_NONE) };
+    unsafe {
+        if madvise(place, size, MADV_GUARD_INSTALL) != 0 {
+            mprotect(place, size, PROT_NONE);
+        }
+    }
 }
 
 /// Asks for huge pages; where there are none, small ones come.

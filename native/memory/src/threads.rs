@@ -6,19 +6,22 @@
 
 use core::arch::{asm, global_asm};
 use core::ffi::c_void;
+use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
+use crate::arrays;
 use crate::cache;
 use crate::counts::{self, Counters};
-use crate::plan::MOST_DELAY;
-use crate::stack::Stacks;
+use crate::plan::{MOST_ARRAYS, MOST_DELAY};
+use crate::stack::{self, Stacks};
 use crate::sys;
 
 pub const SHARDS: usize = 256;
+const _: () = assert!(offset_of!(Shard, stacks) + stack::HEADS <= sys::PAGE_SIZE);
 
 global_asm!(
     ".section .tbss,\"awT\",@nobits",
@@ -31,15 +34,19 @@ global_asm!(
 );
 
 /// Fields are atomics for the compiler's sake; only the thread that has the shard changes them.
-#[repr(C, align(64))]
+///
+/// What each call may change lies in the first page: a child by fork has to copy it, and no other.
+#[repr(C, align(4096))]
 pub struct Shard {
-    /// First, so that malloc and free find them without an offset.
-    pub stacks: Stacks,
     counters: AtomicPtr<Counters>,
     /// Blocks that wait to be used again, a ring: `waiting[next - waiting_count..next]`.
     next: AtomicU32,
     waiting_count: AtomicU32,
     waiting: [AtomicU32; MOST_DELAY as usize],
+    /// What a child by fork counts before it has counters of its own.
+    pending: Counters,
+    /// Last, so that what arrays that are not there would need lies at the end.
+    pub stacks: Stacks,
 }
 
 /// The first one is never lent: its number means none.
@@ -56,17 +63,21 @@ static HAS_ORPHANS: AtomicBool = AtomicBool::new(false);
 /// Tells of the end of a thread; NO_KEY before `watch_ends`.
 static KEY: AtomicU32 = AtomicU32::new(NO_KEY);
 const NO_KEY: u32 = u32::MAX;
+/// A child by fork that has allocated fewer blocks may soon execute another program: for it nothing
+/// is touched that is not needed, for each page costs it a fault.
+const MOST_PENDING: u64 = 8;
 /// In thread-local storage from the end of a thread on: it gets no shard any more.
 const ENDED: usize = 1;
 
 impl Shard {
     const fn empty() -> Self {
         Shard {
-            stacks: Stacks::empty(),
             counters: AtomicPtr::new(ptr::null_mut()),
             next: AtomicU32::new(0),
             waiting_count: AtomicU32::new(0),
             waiting: [const { AtomicU32::new(0) }; MOST_DELAY as usize],
+            pending: [const { AtomicU64::new(0) }; MOST_ARRAYS + 1],
+            stacks: Stacks::empty(),
         }
     }
 
@@ -86,9 +97,16 @@ impl Shard {
         (ptr::from_ref(self).addr() - SHARDS_OF_THREADS.as_ptr().addr()) / size_of::<Shard>()
     }
 
-    /// Whoever comes to search the stores counts in the file from then on.
+    /// Whether it is a child's by fork that has allocated next to nothing.
+    pub fn is_pending(&self) -> bool {
+        ptr::eq(self.counters.load(Relaxed), &self.pending)
+    }
+
+    /// A child that goes on counts in the file.
     fn end_pending(&self) {
-        if counts::end_pending(self.counters.load(Relaxed)) {
+        let count = |sum, counter: &AtomicU64| sum + counter.load(Relaxed);
+        if self.is_pending() && self.pending.iter().fold(0, count) >= MOST_PENDING {
+            counts::file().add(&self.pending);
             self.get_counters();
         }
     }
@@ -219,7 +237,8 @@ pub fn active() -> u32 {
 pub fn begin_first() {
     if let Some(shard) = shard_or_begin() {
         // Where there is no memory for them now, they come page by page.
-        let _ = sys::populate(ptr::from_ref(shard).cast(), size_of::<Shard>());
+        let size = offset_of!(Shard, stacks) + stack::bytes(arrays::count());
+        let _ = sys::populate(ptr::from_ref(shard).cast(), size);
     }
 }
 
@@ -258,8 +277,10 @@ unsafe extern "C" fn end(shard: *mut c_void) {
 pub extern "C" fn end_last() {
     if let Some(shard) = shard() {
         let last = ptr::from_ref(counts::last_counters()).cast_mut();
+        if shard.is_pending() {
+            counts::file().add(&shard.pending);
+        }
         let counters = shard.counters.swap(last, Relaxed);
-        counts::end_pending(counters);
         counts::give_back_counters(counters);
     }
 }
@@ -273,12 +294,17 @@ pub fn go_on_alone() {
             HAS_ORPHANS.store(true, Relaxed);
         }
     }
-    ACTIVE.store(u32::from(mine != 0), Relaxed);
-    if mine != 0 {
-        let counters = ptr::from_ref(counts::pending_counters());
-        SHARDS_OF_THREADS[mine]
-            .counters
-            .store(counters.cast_mut(), Relaxed);
+    let active = u32::from(mine != 0);
+    // What is as it was is not written: that would copy a page.
+    if ACTIVE.load(Relaxed) != active {
+        ACTIVE.store(active, Relaxed);
+    }
+    if let Some(shard) = shard() {
+        for counter in &shard.pending {
+            counter.store(0, Relaxed);
+        }
+        let counters = ptr::from_ref(&shard.pending).cast_mut();
+        shard.counters.store(counters, Relaxed);
     }
 }
 

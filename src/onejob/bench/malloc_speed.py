@@ -95,7 +95,7 @@ def _arrays(pattern: str, folder: Path, pairs: int) -> list[MemoryArray]:
     make_folder(recordings)
     recorder = str(native_path("libonejob_recorder.so").resolve())
     settings = {"LD_PRELOAD": recorder, "ONEJOB_RECORDER_DIR": str(recordings)}
-    _run(alone, settings, min(pairs, 100_000))
+    _run(alone, settings, pairs)
     return [
         array
         for program in merge_allocations(read_allocations(recordings))
