@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exporter": {"model", "base"},
     "planner": {"model"},
     "builder": {"model", "base"},
+    "repository": {"model", "base"},
     "installer": {"model", "base"},
     "system": {"model", "base", "drive"},
     "report": {"model", "base"},

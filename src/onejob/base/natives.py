@@ -1,4 +1,4 @@
-"""Where the native parts and the data folders lie: in the wheel, or in a checkout."""
+"""Where native parts, data folders, cache and state lie: in the wheel, a checkout, the system."""
 
 import os
 from pathlib import Path
@@ -33,3 +33,13 @@ def cache_path() -> Path:
     if os.geteuid() == 0 or "ONEJOB_CACHE" in os.environ:
         return Path(os.environ.get("ONEJOB_CACHE", "/var/cache/onejob"))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onejob"
+
+
+def state_path() -> Path:
+    """What has to be remembered from run to run: $ONEJOB_STATE, else /var/lib/onejob.
+
+    Whoever is not root has one of his own (XDG base directory specification).
+    """
+    if os.geteuid() == 0 or "ONEJOB_STATE" in os.environ:
+        return Path(os.environ.get("ONEJOB_STATE", "/var/lib/onejob"))
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "onejob"

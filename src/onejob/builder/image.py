@@ -9,10 +9,10 @@ from pathlib import Path
 
 from onejob import __version__
 from onejob.base.linux import need_root
+from onejob.base.placement import check_destination, put_in_place, set_rights, workshop
 from onejob.base.progress import Progress
 from onejob.builder.kernel import KernelBuild, build_kernel
 from onejob.builder.licences import package_licences
-from onejob.builder.placement import check_destination, put_in_place, workshop
 from onejob.builder.root import build_root, generated_paths
 from onejob.model.image import (
     KERNEL,
@@ -124,13 +124,6 @@ def kept_packages(files: Iterable[PlannedFile]) -> tuple[Package, ...]:
     counts = Counter(file.package for file in files if file.package)
     named = [(*package.partition("=")[::2], count) for package, count in sorted(counts.items())]
     return tuple(Package(name=name, version=version, paths=n) for name, version, n in named)
-
-
-def set_rights(folder: Path) -> None:
-    """The root may hold files that only root can read on the host, and so must it be here."""
-    for path in folder.iterdir():
-        path.chmod(0o600 if path.name == ROOT else 0o644)
-    folder.chmod(0o755)
 
 
 @dataclass(frozen=True)

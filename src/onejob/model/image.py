@@ -26,7 +26,7 @@ class Content(Noun):
     """A file of the image folder."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.]{0,40}$")]
-    size: int
+    size: Annotated[int, Field(ge=0)]
     sha256: Sha256
 
 

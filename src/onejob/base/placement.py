@@ -19,6 +19,12 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def check_space(destination: Path, needed: int) -> None:
+    """LacksError where `needed` bytes do not fit beside `destination`."""
+    if shutil.disk_usage(destination.parent).free < needed:
+        raise _no_space(destination)
+
+
 def check_destination(destination: Path) -> None:
     """InputError where an image cannot go to `destination`: only an image is replaced."""
     if not destination.parent.is_dir():
@@ -61,14 +67,21 @@ def workshop(destination: Path) -> Iterator[Path]:
 def _trouble(destination: Path, error: OSError) -> LacksError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _no_space(destination)
-    return LacksError(f"building {destination}: {error}")
+    return LacksError(f"writing {destination}: {error}")
 
 
 def _no_space(destination: Path) -> LacksError:
     return LacksError(
         f"no space left in {destination.parent} for {destination.name}",
-        "free some space, or build on another disk; nothing was changed",
+        "free some space, or choose another disk; nothing was changed",
     )
+
+
+def set_rights(folder: Path) -> None:
+    """The root may hold files that only root can read on the host, and so must it be here."""
+    for path in folder.iterdir():
+        path.chmod(0o600 if path.name == ROOT else 0o644)
+    folder.chmod(0o755)
 
 
 def put_in_place(folder: Path, destination: Path) -> None:

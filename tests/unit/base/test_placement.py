@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onejob.builder.placement import check_destination, put_in_place, replace_in_two, workshop
+from onejob.base.placement import check_destination, put_in_place, replace_in_two, workshop
 from onejob.model.errors import BuildError, InputError, LacksError
 from onejob.model.image import MANIFEST, ROOT
 
