@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,16 +106,24 @@ def test_a_refusal_is_one_sentence_and_status_4(image: Image, tmp_path: Path) ->
     assert sorted(os.listdir(tmp_path)) == ["keys", "small.onejob", "srv", "state"]
 
 
-def test_whoever_is_not_root_pulls_and_remembers_for_himself(image: Image, tmp_path: Path) -> None:
-    (tmp_path / "small.onejob").symlink_to(image.folder)
-    must(onejob(tmp_path, "onejob push small.onejob --to srv --keys keys --create"))
-    home = tmp_path / "home"
-    home.mkdir(mode=0o777)
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder that everybody may use; pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="onejob-open-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_whoever_is_not_root_pulls_and_remembers_for_himself(
+    image: Image, open_place: Path
+) -> None:
+    (open_place / "small.onejob").symlink_to(image.folder)
+    must(onejob(open_place, "onejob push small.onejob --to srv --keys keys --create"))
+    home = open_place / "home"
+    home.mkdir()
     home.chmod(0o777)
-    (home / "root.json").write_bytes((tmp_path / "keys/root.json").read_bytes())
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    words = ("pull", "small", "--from", tmp_path / "srv", "--trust", "root.json", "-o", "got")
+    (home / "root.json").write_bytes((open_place / "keys/root.json").read_bytes())
+    words = ("pull", "small", "--from", open_place / "srv", "--trust", "root.json", "-o", "got")
     done = subprocess.run(
         as_user(sys.executable, "-m", "onejob.cli.main", *words),
         cwd=home, env={"PATH": os.environ["PATH"], "HOME": str(home)}, stdin=subprocess.DEVNULL,

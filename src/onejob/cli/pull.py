@@ -20,20 +20,22 @@ def pull(
         str, typer.Option("--from", metavar="REPOSITORY", help="A folder, http:// or https://.")
     ],
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="Image or profile; none: list all.")
+        str, typer.Argument(metavar="NAME", help="Image or profile; none: list all.")
     ] = "",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: its name in the repository.")
     ] = None,
     version: Annotated[
-        int | None, typer.Option("--version", min=1, help="Another version than the newest.")
+        int | None,
+        typer.Option("--version", metavar="N", min=1, help="Not the newest, but this one."),
     ] = None,
     trust: Annotated[
         Path | None,
         typer.Option("--trust", metavar="ROOT.JSON", help="Its owner's root; needed once."),
     ] = None,
     patience: Annotated[
-        float, typer.Option("--patience", min=0.1, help="Seconds until a server is too slow.")
+        float,
+        typer.Option("--patience", metavar="SECONDS", min=0.1, help="Then a server is too slow."),
     ] = PATIENCE_S,
 ) -> None:
     """Bring an image or a profile from a repository, if all of it is right.

@@ -24,13 +24,14 @@ def push(
     ],
     subject: Annotated[
         Path | None,
-        typer.Argument(metavar="[SUBJECT]", help="An image or a profile; none: renew."),
+        typer.Argument(metavar="SUBJECT", help="An image or a profile; none: renew."),
     ] = None,
     create_both: Annotated[
         bool, typer.Option("--create", help="Make the repository, and its keys.")
     ] = False,
     days: Annotated[
-        int, typer.Option("--days", min=1, max=365, help="For how long it counts as current.")
+        int,
+        typer.Option("--days", metavar="N", min=1, max=365, help="How long it counts as current."),
     ] = DAYS,
 ) -> None:
     """Put an image or a profile into a repository, as its newest version.

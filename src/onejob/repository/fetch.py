@@ -4,6 +4,7 @@ tuf's client says how many bytes it takes at most; here is seen to it that they 
 """
 
 import errno
+import math
 import queue
 import threading
 from collections.abc import Iterator
@@ -98,7 +99,7 @@ class PatientFetcher(FetcherInterface):
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._inner = Urllib3Fetcher(
-            socket_timeout=max(1, round(patience_s)),
+            socket_timeout=math.ceil(patience_s) + 1,  # ours ends first, and says so
             chunk_size=_PIECE,
             app_user_agent=f"onejob/{__version__}",
         )
@@ -149,8 +150,8 @@ class _Reading:
                 raise SlowRetrievalError(f"{self._url} does not come") from error
             if item is None:
                 return
-            if isinstance(item, DownloadError):
-                raise item
+            if isinstance(item, DownloadHTTPError):
+                raise DownloadHTTPError(f"{self._url}: {item}", item.status_code) from item
             if isinstance(item, Exception):
                 raise DownloadError(f"{self._url}: {_words(item)}") from item
             yield item

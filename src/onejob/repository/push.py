@@ -87,11 +87,11 @@ def create(repository: Path, keys: Path, days: int) -> None:
     InputError where one of them is there already, or lies in the other.
     """
     owner.check_apart(keys, repository)
-    make_store(repository)
     signers = owner.generate_keys()
     roles = new_roles(signers, days)
     owner.write_keys(keys, signers, roles.root.to_bytes())
     try:
+        make_store(repository)
         with open_store(repository, exclusive=True) as store:
             write_roles(store.metadata, roles, whole=True)
     except BaseException:

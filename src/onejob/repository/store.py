@@ -100,7 +100,8 @@ def open_store(path: Path, *, exclusive: bool = False) -> Iterator[Store]:
                 descriptor = os.open(path / name, flags)
             except OSError as error:
                 hint = "make one: onejob push --create --to FOLDER --keys FOLDER"
-                raise InputError(f"{path} is not a repository", hint) from error
+                words = f"{path} is not a repository: {name}: {error.strerror}"
+                raise InputError(words, hint) from error
             stack.callback(os.close, descriptor)
             found[name] = Entries(descriptor, path / name)
         if exclusive:

@@ -118,6 +118,7 @@ def test_a_repository_is_made_once_and_only_where_nothing_is(place: Place) -> No
     with pytest.raises(InputError, match="keys: File exists"):
         create(place.folder / "other", place.keys, 30)
     assert not (place.folder / "more").exists()
+    assert not (place.folder / "other").exists()
 
 
 def test_keys_of_another_repository_sign_nothing(place: Place) -> None:
@@ -269,3 +270,8 @@ def test_no_room_is_said_before_anything_is_fetched(
 def test_what_is_no_address_of_a_repository(place: Place, source: str) -> None:
     with pytest.raises(InputError, match=r"is no address of|is not a repository"):
         place.pull(source=source)
+
+
+def test_a_server_that_is_not_there_is_not_called_slow(place: Place) -> None:
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:1 cannot be read: .*Connection refused"):
+        place.pull(source="http://127.0.0.1:1", trust=place.keys / TRUST)
