@@ -131,10 +131,18 @@ def configure_kernel(
             return read_config(make.objects / ".config")
 
 
+def source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progress) -> KernelSource:
+    """The source tree, to read: unpacked now, inside the build lock, unless it already is."""
+    if (kernels.sources / archive.key).exists():
+        return unpack_source(archive, kernels.sources)
+    with kernels.only_builder(lambda: progress("waiting for a kernel build", 0.0)):
+        return _source_tree(archive, kernels, progress)
+
+
 def _source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progress) -> KernelSource:
     check_room(kernels.folder, archive)
     progress(f"unpacking {archive.path.name}", 0.01)
-    return unpack_source(archive, kernels.folder / "sources")
+    return unpack_source(archive, kernels.sources)
 
 
 def _configure(

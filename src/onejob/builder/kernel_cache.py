@@ -4,6 +4,7 @@ Two levels. A request (options, source, compiler) leads to a kernel (complete .c
 compiler): requests that configure to the same .config share one kernel. Layout below `folder`:
 
     sources/KEY/        unpacked source trees
+    catalogues/KEY.json drivers of each source, by modalias
     objects/KEY/        make's object folder of each, kept so that the next build is incremental
     ccache/             compiled objects by content
     requests/KEY        text: the key of the kernel
@@ -51,6 +52,7 @@ class KernelCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.sources = folder / "sources"
         self._requests = folder / "requests"
         self._kernels = folder / "kernels"
         for needed in (self._requests, self._kernels):

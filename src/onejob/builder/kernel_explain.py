@@ -1,32 +1,15 @@
 """Why the kernel did not honour an option: the dependency unmet, by its own Kconfig files."""
 
-import io
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import kconfiglib
 
+from onejob.builder.kconfig import read_kconfig
 from onejob.builder.kernel_make import Toolchain
 from onejob.builder.kernel_source import KernelSource
 from onejob.model.plan import KernelOption
-
-# Linux 6.x writes `modules` where kconfiglib 14 knows only the older `option modules`.
-_NEW_MODULES_LINE = re.compile(r"(?m)^(\s+)modules$")
-
-
-class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
-    """kconfiglib, taught the one construct of Linux 6.x that it does not know."""
-
-    def _open(self, filename: str, mode: str) -> IO[Any]:
-        file: IO[Any] = super()._open(filename, mode)
-        if mode != "r":
-            return file
-        with file:
-            return io.StringIO(_NEW_MODULES_LINE.sub(r"\1option modules", file.read()))
 
 
 def explain_dishonoured(
@@ -36,43 +19,13 @@ def explain_dishonoured(
 
     Reads about 1,800 Kconfig files, some seconds: for the error path only.
     """
-    with _environment(kconfig_environment(source, toolchain)):
-        try:
-            kconfig = _Kconfig("Kconfig", warn=False)
-            kconfig.load_config(str(config))
-        except (kconfiglib.KconfigError, OSError) as error:
-            # A newer kernel's Kconfig may have constructs that kconfiglib can't read.
-            return [f"{_asked(option)}: not honoured ({error})" for option in options]
-        return [f"{_asked(option)}: {_why(option, kconfig, source)}" for option in options]
-
-
-def kconfig_environment(source: KernelSource, toolchain: Toolchain) -> dict[str, str]:
-    """The variables that the top Makefile exports for Kconfig files."""
-    compiler = {"CC": "gcc", "HOSTCC": "gcc", "HOSTCXX": "g++", "LD": "ld", "CLANG_FLAGS": ""}
-    absent = {"RUSTC": "rustc", "BINDGEN": "bindgen", "PAHOLE": "pahole"}
-    return {
-        **compiler,
-        **absent,
-        "srctree": str(source.tree),
-        "ARCH": "x86",
-        "SRCARCH": "x86",
-        "KERNELVERSION": source.release,
-        "CC_VERSION_TEXT": toolchain.compiler,
-        "RUSTC_VERSION_TEXT": "",
-        "PAHOLE_VERSION": "0",
-    }
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """kconfiglib takes $(srctree) and the like from os.environ only."""
-    before = dict(os.environ)
-    os.environ.update(values)
     try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+        kconfig = read_kconfig(source, toolchain.compiler)
+        kconfig.load_config(str(config))
+    except (kconfiglib.KconfigError, OSError) as error:
+        # A newer kernel's Kconfig may have constructs that kconfiglib can't read.
+        return [f"{_asked(option)}: not honoured ({error})" for option in options]
+    return [f"{_asked(option)}: {_why(option, kconfig, source)}" for option in options]
 
 
 def _asked(option: KernelOption) -> str:

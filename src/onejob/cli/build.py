@@ -61,6 +61,7 @@ def build(
         loaded,
         hardware,
         choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
+        with_kernel=not without_kernel,
     )
     with progress() as shown:
         image = build_image(

@@ -7,16 +7,18 @@ from typing import Annotated
 import typer
 
 from onejob.base.files import write_atomically
-from onejob.base.natives import data_path
-from onejob.cli.show import err, out
+from onejob.base.natives import cache_path, data_path
+from onejob.cli.show import err, out, progress
+from onejob.model.catalogue import Catalogue
 from onejob.model.component import load_components
-from onejob.model.errors import InputError
+from onejob.model.errors import BuildError, InputError, LacksError
 from onejob.model.hardware import Hardware, load_hardware
 from onejob.model.jsonfile import to_json
 from onejob.model.plan import Administrator, Plan
 from onejob.model.profile import Profile
 from onejob.model.profile_xml import load_profile
 from onejob.planner.choices import Choices
+from onejob.planner.drivers import needs_catalogue
 from onejob.planner.plan import make_plan
 from onejob.survey.source import LocalSource, local_architecture
 from onejob.survey.survey import survey_machine
@@ -145,13 +147,32 @@ def choices(
     )
 
 
-def plan_for(profile: Profile, hardware: str, choices: Choices) -> Plan:
-    """The plan, its warnings shown."""
+def plan_for(
+    profile: Profile, hardware: str, choices: Choices, *, with_kernel: bool = True
+) -> Plan:
+    """The plan, its warnings shown. Without a kernel, nobody has to find drivers for it."""
     components = load_components(data_path("components"))
-    made = make_plan(profile, find_hardware(hardware), components, choices)
+    machine = find_hardware(hardware)
+    catalogue, lack = None, ""
+    if with_kernel and needs_catalogue(machine, components):
+        catalogue, lack = _find_catalogue()
+    made = make_plan(profile, machine, components, choices, catalogue)
+    if lack:
+        made = made.model_copy(update={"warnings": (*made.warnings, lack)})
     for warning in made.warnings:
         err.print(f"onejob: note: {warning}", markup=False, soft_wrap=True)
     return made
+
+
+def _find_catalogue() -> tuple[Catalogue | None, str]:
+    """The catalogue of drivers; where it cannot be had, what the plan lacks by that."""
+    from onejob.builder.catalogue import make_catalogue  # only for machines with other devices
+
+    try:
+        with progress() as shown:
+            return make_catalogue(cache_path(), shown), ""
+    except (LacksError, BuildError) as error:
+        return None, f"no driver for devices that no component knows: no catalogue: {error.what}"
 
 
 def _administrator(path: Path) -> Administrator:

@@ -23,6 +23,9 @@ class AskedBy(Noun):
     `reachable` are calls that the code can reach, made or not; `starts` is what the service starts;
     `policies` are scheduling policies of its threads (sched(7), in lower case). `natives` are parts
     of onejob that the image carries, and `protections` the kernel's that the plan puts to use.
+    `buses` are those of the hardware's devices, `disk_buses` those that its fixed disks hang on.
+    `drivers` are folders of the kernel source, as patterns: a component takes the drivers of the
+    catalogue that are there, for devices that no component's `modaliases` match.
     """
 
     always: bool = False
@@ -41,6 +44,11 @@ class AskedBy(Noun):
     reachable: tuple[str, ...] = ()
     natives: tuple[str, ...] = ()
     protections: tuple[str, ...] = ()
+    buses: tuple[str, ...] = ()
+    disk_buses: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
+    firmwares: tuple[Literal["none", "bios", "uefi"], ...] = ()
+    hypervisors: tuple[str, ...] = ()
 
 
 class Size(Noun):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Set
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import get_args
 
 from onejob.model.component import AskedBy, Component
@@ -21,10 +22,12 @@ def choose_components(
     trust: Trust,
     natives: Set[str] = frozenset(),
     protections: Set[str] = frozenset(),
+    sources: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, tuple[Component, str]]:
     """The asked-for components by name, each with what asked for it; repeated until none is new.
 
-    Those that want more than `trust` are left out.
+    Those that want more than `trust` are left out. `sources` are folders of the kernel source in
+    which a device has its driver, each with the reason.
     """
     chosen: dict[str, tuple[Component, str]] = {}
     taken = _TRUSTS[: _TRUSTS.index(trust) + 1]
@@ -37,6 +40,9 @@ def choose_components(
         for protection in asked.protections:
             if protection in protections:
                 return f"the plan protects with {protection}"
+        for source, reason in sources.items():
+            if any(fnmatchcase(source, pattern) for pattern in asked.drivers):
+                return reason
         return _who_asks(asked, evidence, hardware, filesystems, chosen)
 
     while True:
@@ -65,6 +71,8 @@ def _who_asks(
         return f"the hardware is {hardware.name}"
     if asked.processors_min and hardware.processors.count >= asked.processors_min:
         return f"the hardware has {hardware.processors.count} processors"
+    if reason := _hardware_asks(asked, hardware):
+        return reason
     if asked.rotating_disks and (disk := _rotating_disk(hardware)):
         return f"the hardware's disk {disk} rotates"
     for scheduled in evidence.profile.scheduling:
@@ -92,6 +100,21 @@ def _who_asks(
     return _match("device", asked.modaliases, hardware.modaliases()) or _match(
         "path", asked.paths, evidence.paths()
     )
+
+
+def _hardware_asks(asked: AskedBy, hardware: Hardware) -> str:
+    """What started the machine, what it runs on, and its buses."""
+    if hardware.firmware in asked.firmwares:
+        return f"the hardware's firmware is {hardware.firmware}"
+    if hardware.hypervisor in asked.hypervisors:
+        return f"the hardware's hypervisor is {hardware.hypervisor}"
+    for device in hardware.devices:
+        if device.bus in asked.buses:
+            return f"device {device.name} is on the {device.bus} bus"
+    for disk in hardware.disks:
+        if disk.bus in asked.disk_buses and not disk.removable:
+            return f"the hardware's disk {disk.name} hangs on {disk.bus}"
+    return ""
 
 
 def _rotating_disk(hardware: Hardware) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from onejob.model.catalogue import Catalogue
 from onejob.model.component import Component
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware
@@ -35,6 +36,7 @@ from onejob.planner.choices import USUAL, Choices
 from onejob.planner.commands import set_id_programs, unused_commands
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
+from onejob.planner.drivers import Search, driver_options, driver_warnings, search_drivers
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.grants import MOUNTING, plan_grants
@@ -69,11 +71,13 @@ def make_plan(
     hardware: Hardware,
     components: Sequence[Component],
     choices: Choices = USUAL,
+    catalogue: Catalogue | None = None,
 ) -> Plan:
-    """Decide everything about one image.
+    """Decide everything about one image; `catalogue` has drivers for what no component knows.
 
     Raises InputError for a profile from Windows, with lost events (unless `choices` accept them),
-    without a workload, or whose needs contradict each other.
+    without a workload, or whose needs contradict each other; and for hardware whose boot disk, or
+    every network card, lacks a driver.
     """
     workload = _checked_workload(profile, choices.accept_lost)
     trust = choices.trust
@@ -84,7 +88,9 @@ def make_plan(
     mounts += manager_mounts(manager, arrays)
     landlock, landlock_warnings = _landlock(choices.landlock, evidence)
     changes = manager_changes(manager, arrays)
-    chosen = _choose(components, evidence, hardware, mounts, trust, manager, landlock)
+    search = search_drivers(hardware, components, catalogue)
+    chosen = _choose(components, evidence, hardware, mounts, trust, manager, landlock, search)
+    lacks = driver_warnings(hardware, search, chosen)
     left_out = (*idle_libraries(profile), *unused_commands(profile, chosen))
     set_id = set_id_programs(profile, workload)
     machine = _plan_machine(hardware, profile, arrays)
@@ -100,8 +106,7 @@ def make_plan(
         machine=machine,
         service=service,
         components=tuple(f"{name}: {reason}" for name, (_, reason) in chosen.items()),
-        kernel_options=kernel_options(chosen, processors_option(machine)),
-        kernel_arguments=(*kernel_arguments(chosen), *interrupts_apart(evidence, machine)),
+        **_plan_kernel(evidence, machine, search, chosen),
         root=ROOT_FORMAT,
         files=files,
         left_out=left_out,
@@ -119,7 +124,7 @@ def make_plan(
         denied=choices.denied,
         restart=plan_restart(workload),
         administrator=choices.administrator,
-        warnings=(*write_warnings, *file_warnings, *landlock_warnings, *network_warnings),
+        warnings=(*write_warnings, *file_warnings, *landlock_warnings, *network_warnings, *lacks),
     )
 
 
@@ -131,12 +136,13 @@ def _choose(
     trust: Trust,
     manager: MemoryManager,
     landlock: Landlock,
+    search: Search,
 ) -> Chosen:
     """The components, also those that the plan itself asks for."""
     natives, protections = manager_natives(manager), _protections(landlock, mounts)
     filesystems = _filesystems(mounts)
     return choose_components(
-        components, evidence, hardware, filesystems, trust, natives, protections
+        components, evidence, hardware, filesystems, trust, natives, protections, search.sources()
     )
 
 
@@ -155,6 +161,17 @@ def _plan_memory(
     arrays = plan_memory(profile)
     manager = plan_manager(profile, workload, arrays, choices.unsafe_free)
     return arrays if manager.kind == "static" else (), manager
+
+
+def _plan_kernel(
+    evidence: Evidence, machine: Machine, search: Search, chosen: Chosen
+) -> dict[str, Any]:
+    """How the kernel is built and started."""
+    more = (*driver_options(search, chosen), *processors_option(machine))
+    return {
+        "kernel_options": kernel_options(chosen, more),
+        "kernel_arguments": (*kernel_arguments(chosen), *interrupts_apart(evidence, machine)),
+    }
 
 
 def _plan_calls(profile: Profile, chosen: Chosen, trust: Trust) -> dict[str, Any]:
