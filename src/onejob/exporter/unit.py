@@ -40,7 +40,13 @@ _HARDENING = {
 
 def unit_text(plan: Plan, kept: tuple[str, ...]) -> str:
     """The unit; `kept` are the folders that lie on the host, below STATE."""
-    service = [*_service(plan), *_mounts(plan, kept), *_limits(plan), *_restrictions(plan)]
+    service = [
+        *_service(plan),
+        *_restart(plan),
+        *_mounts(plan, kept),
+        *_limits(plan),
+        *_restrictions(plan),
+    ]
     lines = [f"{name}={value}" for name, value in service]
     lines += [f"{name}={value}" for name, value in _HARDENING.items()]
     return "\n".join(
@@ -48,6 +54,7 @@ def unit_text(plan: Plan, kept: tuple[str, ...]) -> str:
             "[Unit]",
             f"Description={escaped(plan.name)}, as its profile says",
             "After=network.target",
+            *_start_limit(plan),
             "",
             "[Service]",
             *lines,
@@ -85,6 +92,22 @@ def _service(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "KillMode", "mixed"
     yield "KillSignal", signal.Signals(service.stop_signal).name
     yield "TimeoutStopSec", f"{service.stop_timeout_ms}ms"
+
+
+def _restart(plan: Plan) -> Iterator[tuple[str, str]]:
+    """systemd's rests do not double, so it is the first one each time."""
+    if plan.restart is not None:
+        yield "Restart", "on-failure"
+        yield "RestartSec", f"{plan.restart.first_ms}ms"
+
+
+def _start_limit(plan: Plan) -> list[str]:
+    """As many starts in a row as the plan has."""
+    if plan.restart is None:
+        return []
+    each = plan.restart.first_ms + plan.restart.steady_ms
+    interval = (plan.restart.attempts + 1) * each
+    return [f"StartLimitIntervalSec={interval}ms", f"StartLimitBurst={plan.restart.attempts + 1}"]
 
 
 def _mounts(plan: Plan, kept: tuple[str, ...]) -> Iterator[tuple[str, str]]:

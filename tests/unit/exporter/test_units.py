@@ -6,7 +6,7 @@ from pathlib import Path
 from built_plans import make_plan
 from onejob.exporter.systemd import kept_folders
 from onejob.exporter.unit import quoted, unit_text
-from onejob.model.plan import ArgumentCheck, Dimension, Mount, Network, TcpPort
+from onejob.model.plan import ArgumentCheck, Dimension, Mount, Network, Restart, TcpPort
 
 
 def directives(text: str) -> dict[str, str]:
@@ -34,6 +34,14 @@ def test_a_unit_has_what_the_plan_has() -> None:
     assert found["CapabilityBoundingSet"] == found["AmbientCapabilities"] == "CAP_CHOWN"
     assert found["SocketBindAllow"] == "tcp:80"
     assert (found["LimitNOFILE"], found["MemoryMax"], found["TasksMax"]) == ("1024", "32768K", "16")
+
+
+def test_a_service_that_fails_is_started_again_as_often_as_the_plan_says() -> None:
+    restart = Restart(attempts=6, first_ms=1000, longest_ms=60000, steady_ms=9000, reason="usual")
+    found = directives(unit_text(make_plan(restart=restart), ()))
+    assert (found["Restart"], found["RestartSec"]) == ("on-failure", "1000ms")
+    assert (found["StartLimitBurst"], found["StartLimitIntervalSec"]) == ("7", "70000ms")
+    assert "Restart" not in directives(unit_text(make_plan(restart=None), ()))
 
 
 def test_memory_that_is_never_written_and_executed_stays_so() -> None:
