@@ -182,8 +182,11 @@ class Container:
 
     def outside(self, path: str) -> Path:
         """Where a path inside is reached from outside."""
-        pids = json.loads(subprocess.check_output(["runc", "ps", "-f", "json", self.name]))
-        return Path(f"/proc/{min(pids)}/root{path}")
+        return Path(f"/proc/{self.host_pids()[0]}/root{path}")
+
+    def host_pids(self) -> list[int]:
+        """Its processes as this machine numbers them, process 1 first."""
+        return sorted(json.loads(subprocess.check_output(["runc", "ps", "-f", "json", self.name])))
 
     def send(self, line: str) -> None:
         self.port.sendall(line.encode() + b"\n")

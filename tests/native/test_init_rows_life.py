@@ -26,6 +26,19 @@ def test_processes_tell_their_role_and_phase(rows: Container) -> None:
     assert found == {(True, "main", "serve"), (False, "worker", "boot")}
 
 
+def test_without_memory_a_worker_is_ended_before_main(rows: Container) -> None:
+    """Nobody else would be left if main went first: what all workers take is counted one by one."""
+    rows.start("leave-worker")
+    rows.await_text("ready")
+    main = rows.event("started")["pid"]
+    found = {}
+    for process in rows.ask("processes"):
+        path = f"/proc/{process['pid']}/oom_score_adj"
+        found[process["pid"] == main] = int(rows.text_of(path))
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert found == {True: own, False: max(own, 500)}
+
+
 def test_the_rights_of_the_service_stay_what_they_are(rows: Container, job: Path) -> None:
     shutil.copy(job, rows.root / "job")
     rows.start("status")

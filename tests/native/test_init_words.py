@@ -50,6 +50,21 @@ def test_words_are_on_the_console_and_in_the_ring(container: Container, data: Pa
     assert words(data).startswith(BEGINS)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_service_prints_to_a_pipe_of_its_own(
+    container: Container, request: pytest.FixtureRequest, keeps: bool
+) -> None:
+    """node asks a pipe for other calls than a terminal or a file; when profiled, it has a pipe."""
+    if keeps:
+        request.getfixturevalue("data")
+    container.start("reopen")  # which its owner may, as it may not with the console
+    container.await_text("ready")
+    assert "reopened\n" in container.console
+    ours, theirs = (os.readlink(f"/proc/{pid}/fd/1") for pid in container.host_pids())
+    assert theirs.startswith("pipe:[")
+    assert theirs != ours
+
+
 def test_they_outlive_a_crash_and_the_next_start_goes_on(container: Container, data: Path) -> None:
     container.start("lines", "5")
     container.await_text("ready")

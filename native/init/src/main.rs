@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod administrator;
+mod button;
 mod console;
 mod control;
 mod count_files;
@@ -31,6 +32,7 @@ mod privileges;
 mod processes;
 mod ptrace;
 mod records;
+mod resident;
 mod resume;
 mod ring;
 mod rows;
@@ -97,18 +99,18 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let control = control::Control::open(&place)?;
     let records = (!held.mounts.is_empty()).then(records::Records::open).flatten();
     let keeps_words = records.as_ref().is_some_and(|records| records.keep_words(&place));
-    let output = match keeps_words {
-        true => output::Output::take(&instance, place.machine)?,
-        false => output::Output::direct(),
-    };
+    let output = output::Output::take(&instance, place.machine && keeps_words)?;
     ring::append(b"onejob: a system begins here\n"); // after the words of an earlier one
     let enforced = instance.landlock.as_ref().filter(|_| instance.denied != Denied::Audit);
     let domains = landlock::Domains::make(enforced)?;
+    let button = place.machine.then(button::Button::find).flatten();
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     let starter = service::Starter::new(&instance, policy, domains.as_ref(), rows.as_ref())?;
     let observer = observe::Observer::new(&instance, records);
     let life = life::Life::new(&instance, place.driven);
     let mut supervisor = supervisor::Supervisor::start(starter, life, signals, control, observer, output)?;
+    supervisor.button = button;
+    supervisor.residents = place.machine.then(resident::Residents::begin).flatten();
     let ending = supervisor.watch();
     shutdown::finish(&instance, &place.data, held, supervisor.control.as_mut(), ending)
 }

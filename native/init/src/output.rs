@@ -24,7 +24,7 @@ pub struct Output {
     /// The reading end of the pipe that is the service's standard output and error.
     service: Option<OwnedFd>,
     /// The other end, which the service gets each time that it is started.
-    writing: Option<OwnedFd>,
+    writing: OwnedFd,
     kernel: Option<OwnedFd>,
     /// /dev/null, opened as long as it is there.
     nothing: Option<OwnedFd>,
@@ -33,13 +33,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// Nothing passes: the service writes to the console itself.
-    pub fn direct() -> Output {
-        Output { service: None, writing: None, kernel: None, nothing: None, waiting: Vec::new() }
-    }
-
-    /// Make a pipe for the standard output and error of the service. Its owner is the user of the service, who may then open /dev/stdout.
-    pub fn take(instance: &Instance, machine: bool) -> Outcome<Output> {
+    /// Make a pipe for the standard output and error of the service, which is what it had when it was
+    /// profiled. Its owner is the user of the service, who may then open /dev/stdout. `kernels`: whether
+    /// the kernel's words are kept, too.
+    pub fn take(instance: &Instance, kernels: bool) -> Outcome<Output> {
         let what = format_args!("cannot make a pipe for the service's output");
         let (reading, writing) = pipe_with(PipeFlags::CLOEXEC).or_fail(what)?;
         let owner = (Uid::from_raw(instance.user), Gid::from_raw(instance.group));
@@ -47,15 +44,14 @@ impl Output {
         fcntl_setfl(&reading, OFlags::NONBLOCK).or_fail(what)?;
         console::stand_apart().or_fail(what)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let kernel = machine.then(|| openat(CWD, "/dev/kmsg", flags, Mode::empty()).ok()).flatten();
+        let kernel = kernels.then(|| openat(CWD, "/dev/kmsg", flags, Mode::empty()).ok()).flatten();
         let nothing = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
-        Ok(Output { service: Some(reading), writing: Some(writing), kernel, nothing, waiting: Vec::new() })
+        Ok(Output { service: Some(reading), writing, kernel, nothing, waiting: Vec::new() })
     }
 
     /// The pipe is the standard output and error of this process, and so of a service that it starts.
     pub fn lend(&self) -> Outcome<()> {
-        let Some(writing) = &self.writing else { return Ok(()) };
-        set_standard(writing.as_fd()).or_fail(format_args!("cannot give the service its output"))
+        set_standard(self.writing.as_fd()).or_fail(format_args!("cannot give the service its output"))
     }
 
     /// The service has its ends of the pipe, and process 1 lets go of its own.

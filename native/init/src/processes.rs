@@ -5,10 +5,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use rustix::fs::{CWD, Dir, readlinkat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat};
 use rustix::io::Result;
 
-use crate::files::{open_to_read, read_up_to, text_of};
+use crate::files::{open_to_read, read_up_to, text_of, write_whole};
 use crate::json;
 
 const KERNEL_THREAD: u64 = 0x0020_0000; // PF_KTHREAD, linux/sched.h
@@ -111,6 +111,14 @@ pub fn owner_of_thread(thread: i32) -> (i32, String) {
 pub fn group_and_parent(thread: i32) -> Option<(i32, i32)> {
     let status = read_text(thread, "status")?;
     Some((number_in(&status, "Tgid:")?, number_in(&status, "PPid:")?))
+}
+
+/// When memory is short, the kernel ends a forked process before the first one, on which all others
+/// depend, unless that has half of the memory more (proc_pid_oom_score_adj(5)). Children inherit it.
+pub fn end_rather(pid: i32) {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(CWD, format!("/proc/{pid}/oom_score_adj").as_str(), flags, Mode::empty());
+    let _ = file.map(|file| write_whole(file, b"500")); // it has ended, or process 1 may not: so be it
 }
 
 /// How many seccomp filters are on a thread; None before Linux 5.9.

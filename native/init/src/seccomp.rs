@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Result;
 
+use crate::console::say;
+use crate::control::Control;
 use crate::failure::{Failure, Outcome};
 use crate::instance::Denied;
 use crate::tracer::Tracer;
@@ -161,5 +163,18 @@ impl Denial {
             self.standing,
             self.count
         )
+    }
+}
+
+/// Tell of the first denial of its kind.
+pub fn announce(denial: &Denial, denied: Denied, control: Option<&mut Control>) {
+    let (verdict, word) = match denied {
+        Denied::Audit => ("would refuse", "audit"),
+        Denied::Kill => ("killed for", "kill"),
+        Denied::Eperm | Denied::Off => ("refused", "eperm"),
+    };
+    say(format_args!("{verdict} system call {} of {} (process {})", denial.call, denial.program, denial.pid));
+    if let Some(control) = control {
+        control.event("denied", &format!(r#"{},"verdict":"{word}""#, denial.fields()));
     }
 }

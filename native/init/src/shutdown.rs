@@ -43,9 +43,16 @@ const CONTROL_MS: u64 = 1000;
 
 /// Whether the end is a reboot. Known from the first moment, for failures and panics too.
 static MACHINE: AtomicBool = AtomicBool::new(false);
+/// Whether it is switched off instead, which takes ACPI.
+static POWER_OFF: AtomicBool = AtomicBool::new(false);
 
 pub fn set_machine(machine: bool) {
     MACHINE.store(machine, Ordering::Relaxed);
+}
+
+/// Whoever presses the power button, which ACPI has, wants it off.
+pub fn set_power_off() {
+    POWER_OFF.store(true, Ordering::Relaxed);
 }
 
 /// End well, after every process of the service has.
@@ -106,6 +113,9 @@ fn end(code: i32) -> ! {
     if MACHINE.load(Ordering::Relaxed) {
         console::drain();
         pause_ms(50); // a virtio port hands over its last line in the background
+        if POWER_OFF.load(Ordering::Relaxed) {
+            let _ = reboot(RebootCommand::PowerOff);
+        }
         let _ = reboot(RebootCommand::Restart);
     }
     sys::exit(code)

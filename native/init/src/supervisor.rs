@@ -10,18 +10,20 @@ use rustix::io::{Errno, read};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use crate::administrator::Administrator;
+use crate::button::Button;
 use crate::console::say;
 use crate::control::{Answer, Control, Request};
 use crate::failure::{OrFail, Outcome, Reason};
-use crate::instance::{Denied, Instance};
+use crate::instance::Instance;
 use crate::life::{Duty, Life};
 use crate::logs::{self, Logs};
 use crate::observe::Observer;
 use crate::output::Output;
+use crate::resident::Residents;
 use crate::search::Search;
-use crate::seccomp::{Denial, Denials};
+use crate::seccomp::{Denials, announce};
 use crate::service::{Service, Starter};
-use crate::shutdown::Ending;
+use crate::shutdown::{self, Ending};
 use crate::sys::{self, now_ms};
 use crate::tracer::Tracer;
 use crate::{json, processes, ring, verbs};
@@ -48,6 +50,9 @@ pub struct Supervisor<'a> {
     administrator: Administrator<'a>,
     search: Option<Search>,
     logs: Logs<'a>,
+    pub button: Option<Button>,
+    /// Keeps programs in memory, in a machine of our own.
+    pub residents: Option<Residents>,
     life: Life<'a>,
     /// More tasks than `MOST_CHANGES` may have stopped or ended.
     more_changes: bool,
@@ -88,6 +93,8 @@ impl<'a> Supervisor<'a> {
             administrator: Administrator::new(instance),
             search: None,
             logs: Logs::new(&instance.logs),
+            button: None,
+            residents: None,
             life,
             more_changes: false,
         })
@@ -192,9 +199,17 @@ impl<'a> Supervisor<'a> {
     /// One round: wait for whatever comes first, then deal with all that came.
     fn wait_and_serve(&mut self) {
         self.logs.protect_if_due(self.tracer.as_ref().is_some_and(|tracer| tracer.settled));
-        let [signals, listener, becoming, control, output, kernel] = self.poll_all();
+        if let Some(residents) = self.residents.as_mut() {
+            residents.keep_if_due(self.tracer.as_ref().is_none_or(|tracer| tracer.settled));
+        }
+        let [signals, listener, becoming, control, output, kernel, button] = self.poll_all();
         if signals.contains(PollFlags::IN) {
             self.take_pending_signals();
+        }
+        if !button.is_empty() && self.button.as_ref().is_some_and(Button::was_pressed) {
+            say(format_args!("the power button was pressed"));
+            shutdown::set_power_off();
+            self.stop();
         }
         if !listener.is_empty() {
             self.answer_denials(listener);
@@ -217,7 +232,7 @@ impl<'a> Supervisor<'a> {
         self.observer.look_if_due(&self.denials, standings(tracer));
     }
 
-    fn poll_all(&self) -> [PollFlags; 6] {
+    fn poll_all(&self) -> [PollFlags; 7] {
         let always = |descriptor| (descriptor, PollFlags::IN);
         let sources = [
             Some(always(self.signals.as_fd())),
@@ -226,32 +241,25 @@ impl<'a> Supervisor<'a> {
             self.control.as_ref().and_then(Control::interest),
             self.output.interest(),
             self.output.kernel(),
+            self.button.as_ref().map(|button| always(button.descriptor())),
         ];
         // An absent source polls the signals for nothing.
         let mut polled = sources.map(|source| {
             let (descriptor, flags) = source.unwrap_or((self.signals.as_fd(), PollFlags::empty()));
             PollFd::from_borrowed_fd(descriptor, flags)
         });
-        if poll(&mut polled, self.timeout().as_ref()).is_err() {
-            return [PollFlags::empty(); 6];
-        }
-        polled.map(|entry| entry.revents())
+        let known = poll(&mut polled, self.timeout().as_ref()).is_ok();
+        polled.map(|entry| if known { entry.revents() } else { PollFlags::empty() })
     }
 
     /// How long nothing may happen; None is for ever.
     fn timeout(&self) -> Option<Timespec> {
         let searching = (self.search.is_some() || self.more_changes).then_some(0);
         let control = self.control.as_ref().and_then(Control::deadline_ms);
+        let keeping = self.residents.as_ref().and_then(Residents::due_ms);
         let looking = Some(self.observer.due_ms);
-        let next = self
-            .life
-            .due_ms()
-            .into_iter()
-            .chain(searching)
-            .chain(control)
-            .chain(looking)
-            .chain(ring::due_ms())
-            .min()?;
+        let due = [self.life.due_ms(), searching, control, keeping, looking, ring::due_ms()];
+        let next = due.into_iter().flatten().min()?;
         let left = next.saturating_sub(now_ms());
         Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
     }
@@ -378,17 +386,4 @@ impl<'a> Supervisor<'a> {
 /// What the call matrix has to say of a process, as members of a JSON object.
 fn standings(mut tracer: Option<&mut Tracer>) -> impl FnMut(i32) -> Option<String> {
     move |pid| tracer.as_mut().and_then(|tracer| tracer.standing(pid))
-}
-
-/// Tell of the first denial of its kind.
-fn announce(denial: &Denial, denied: Denied, control: Option<&mut Control>) {
-    let (verdict, word) = match denied {
-        Denied::Audit => ("would refuse", "audit"),
-        Denied::Kill => ("killed for", "kill"),
-        Denied::Eperm | Denied::Off => ("refused", "eperm"),
-    };
-    say(format_args!("{verdict} system call {} of {} (process {})", denial.call, denial.program, denial.pid));
-    if let Some(control) = control {
-        control.event("denied", &format!(r#"{},"verdict":"{word}""#, denial.fields()));
-    }
 }

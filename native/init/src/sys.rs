@@ -1,5 +1,7 @@
 //! System calls that rustix does not offer to a program without libc; each is one kernel call.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::ffi::{CStr, c_char};
 use core::ptr::null;
@@ -12,6 +14,7 @@ const MMAP: usize = 9;
 const RT_SIGACTION: usize = 13;
 const RT_SIGPROCMASK: usize = 14;
 const IOCTL: usize = 16;
+const MINCORE: usize = 27;
 const CLONE: usize = 56;
 const EXECVE: usize = 59;
 const KILL: usize = 62;
@@ -74,6 +77,16 @@ pub fn map_private(length: usize) -> Result<usize> {
 /// `length` bytes of zeroed memory that a child from `clone` goes on sharing.
 pub fn map_shared(length: usize) -> Result<usize> {
     map(length, 0x21) // MAP_SHARED | MAP_ANONYMOUS
+}
+
+/// Of each of `pages` pages from `address` on, whether it is in the page cache; also where no page
+/// table has it.
+pub fn resident_pages(address: usize, pages: usize) -> Result<Vec<bool>> {
+    const PAGE: usize = 4096;
+    let mut found = vec![0_u8; pages];
+    // SAFETY: the kernel writes one byte for each page, and refuses addresses that are not mapped.
+    unsafe { call(MINCORE, [address, pages * PAGE, found.as_mut_ptr() as usize, 0, 0])? };
+    Ok(found.into_iter().map(|byte| byte & 1 != 0).collect())
 }
 
 /// No descriptor from `first` on reaches the service.

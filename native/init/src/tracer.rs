@@ -146,6 +146,7 @@ impl<'a> Tracer<'a> {
         if let Some(process) = self.tracees.process(tid) {
             process.presumed = true;
         }
+        processes::end_rather(tid);
         self.begins(tid);
     }
 
@@ -162,6 +163,7 @@ impl<'a> Tracer<'a> {
                 match self.tracees.process(child).map(|child| child.presumed) {
                     None => {
                         self.tracees.add_fork(child, &maker);
+                        processes::end_rather(child);
                         self.begins(child);
                     }
                     Some(true) => self.tracees.learn_fork(child, &maker),

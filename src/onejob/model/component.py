@@ -17,10 +17,19 @@ from onejob.model.tomlfile import load_toml
 Reason = Annotated[str, Field(min_length=3)]
 
 
+class CallValue(Noun):
+    """A call that succeeded with this value at this place among the profile's (Argument.values)."""
+
+    call: str
+    position: ArgumentNumber
+    value: Word
+
+
 class AskedBy(Noun):
     """What asks for a component; any one of these is enough.
 
-    `reachable` are calls that the code can reach, made or not; `starts` is what the service starts;
+    `reachable` are calls that the code can reach, made or not; `reads` are files that the service
+    was seen to read, of all `paths` that it asked for; `starts` is what the service starts;
     `policies` are scheduling policies of its threads (sched(7), in lower case). `natives` are parts
     of onejob that the image carries, and `protections` the kernel's that the plan puts to use.
     `buses` are those of the hardware's devices, `disk_buses` those that its fixed disks hang on.
@@ -34,6 +43,8 @@ class AskedBy(Noun):
     calls: tuple[str, ...] = ()
     modaliases: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    values: tuple[CallValue, ...] = ()
     filesystems: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     machine: tuple[str, ...] = ()

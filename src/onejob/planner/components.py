@@ -85,6 +85,9 @@ def _who_asks(
     for call in asked.calls:
         if reason := evidence.call_reason(call):
             return f"{call} {reason}"
+    for wanted in asked.values:
+        if wanted.value in evidence.values((wanted.call,), wanted.position):
+            return f"{wanted.call} was called with {wanted.value}"
     for how in asked.starts:
         if reason := evidence.start_reason(how):
             return reason
@@ -97,8 +100,10 @@ def _who_asks(
     for name in asked.components:
         if name in chosen:
             return f"component {name} needs it"
-    return _match("device", asked.modaliases, hardware.modaliases()) or _match(
-        "path", asked.paths, evidence.paths()
+    return (
+        _match("device", asked.modaliases, hardware.modaliases())
+        or _match("path", asked.paths, evidence.paths())
+        or _match("reading", asked.reads, evidence.paths_read())
     )
 
 

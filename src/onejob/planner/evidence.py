@@ -132,3 +132,8 @@ class Evidence:
     def paths(self) -> tuple[str, ...]:
         """Every path that was asked for."""
         return tuple(file.path for file in self.profile.files)
+
+    def paths_read(self) -> tuple[str, ...]:
+        """Every path that was read, and not only looked for."""
+        files = self.profile.files
+        return tuple(file.path for file in files if any(use.how == "read" for use in file.uses))

@@ -33,6 +33,7 @@ from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
 from onejob.profiler.resident import repeated
 from onejob.profiler.sandbox import sandbox_command
+from onejob.profiler.words import Words, words_to
 
 _START_TIMEOUT_S = 15.0
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -85,8 +86,8 @@ def watch_calls(
 ) -> Watched:
     """Run the service under the probe, which uses `backend`; the drills again by `patience`."""
     log = folder / "output"
-    with log.open("wb") as output:
-        probe = _start_probe(workload, command, folder, output, backend)
+    with words_to(log, _other_identity(workload)) as words:
+        probe = _start_probe(workload, command, folder, words, backend)
         # A probe that is killed leaves the service running: then the sandbox is emptied without it.
         with sandbox_of(probe.observer) as sandbox, probe:
             rounds = Rounds(patience, probe, progress)
@@ -100,13 +101,13 @@ def watch_calls(
 
 
 def _start_probe(
-    workload: Workload, command: list[str], folder: Path, output: IO[bytes], backend: Backend
+    workload: Workload, command: list[str], folder: Path, output: Words, backend: Backend
 ) -> Probe:
     try:
         return Probe(
             command,
             folder / "keep" / "recording.json",
-            output=output,
+            output=output.descriptor,
             prefix=[*sandbox_words(workload, folder), "--"],
             environment=service_environment(workload),
             identity=_other_identity(workload),
@@ -115,6 +116,7 @@ def _start_probe(
         )
     except OnejobError as error:
         # The sandbox has no other place for its complaints than the service's output.
+        output.let_go()
         said = (folder / "output").read_text(errors="replace").strip()
         raise type(error)("\n".join([error.what, *said.splitlines()[-6:]]), error.hint) from error
 
@@ -133,8 +135,11 @@ def watch_memory(
     log = folder / "output"
     with (
         gathering(recordings) as gatherer,
-        log.open("wb") as output,
-        started(words, command, service_environment(workload), output) as (process, sandbox),
+        words_to(log, other) as output,
+        started(words, command, service_environment(workload), output.descriptor) as (
+            process,
+            sandbox,
+        ),
     ):
         exited = partial(exit_of, process)
         service = ProfiledService(process.pid, None, exited, lambda _drill: None, log)
@@ -144,7 +149,7 @@ def watch_memory(
 
 @contextmanager
 def started(
-    sandbox: list[str], command: list[str], environment: Mapping[str, str], output: IO[bytes]
+    sandbox: list[str], command: list[str], environment: Mapping[str, str], output: IO[bytes] | int
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`command` as soon as it has begun, and its sandbox; at the end all of that is gone."""
     ours, theirs = os.pipe()

@@ -14,7 +14,10 @@ from onejob.model.plan import Plan
 from onejob.system.network import Publish
 
 CONTROL_PORT = "onejob.control"
-NETWORK = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"  # QEMU's user network
+# QEMU's user network; whoever is to reach nobody is told so at once, as in a network of its own on
+# a host, where silence would cost a name server's every question its time.
+NETWORK = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"
+CLOSED_NETWORK = "ip=10.0.2.15:::255.255.255.0::eth0:off"
 ADDRESS = "10.0.2.15"
 
 # Port 1 of virtio device 0 (see device_words), or the second serial line.
@@ -82,14 +85,15 @@ def network_words(how: str, forwards: Sequence[Publish], *, closed: bool) -> lis
     return ["-netdev", options, "-device", f"virtio-net-{_BUSES.get(how, 'pci')},netdev=net"]
 
 
-def kernel_line(image: Image, *, control: bool, driven: bool = False) -> str:
+def kernel_line(image: Image, *, control: bool, driven: bool = False, closed: bool = False) -> str:
     """The kernel's command line in QEMU.
 
-    `control`: there is a control channel; `driven`: all that it offers can be asked, for drills.
+    `control`: there is a control channel; `driven`: all that it offers can be asked, for drills;
+    `closed` as for network_words.
     """
-    plan = image.plan
+    plan, network = image.plan, CLOSED_NETWORK if closed else NETWORK
     return boot_line(
-        image, plan.machine.root_device, (NETWORK, *_environment(plan, control, driven))
+        image, plan.machine.root_device, (network, *_environment(plan, control, driven))
     )
 
 

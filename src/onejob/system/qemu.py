@@ -28,6 +28,9 @@ from onejob.system.instance import Instance, OnText
 from onejob.system.kvm import Accelerator, find_accelerator, find_qemu
 from onejob.system.network import Publish, free_port, need_port
 
+_TABLES = ("tcp", "tcp6")  # of /proc/net
+_LOOK_S = 0.1
+
 
 class QemuInstance(Instance):
     """An image in a guest; `since` is when QEMU, process `pid`, was started (time.monotonic)."""
@@ -36,6 +39,22 @@ class QemuInstance(Instance):
     pid: int = 0
     memory_mib: int = 0
     accelerator = Accelerator("tcg", "")
+
+    def await_listening(self, port: int, within: float) -> None:
+        """Until the guest listens at TCP `port`, for `within` seconds at most; asked as in a drill.
+
+        QEMU's user network holds connections open as long as the guest does not answer at all.
+        """
+        row = f":{port:04X} "  # local address and port, and then nobody: proc_net_tcp(5)
+        listens = (f"{row}00000000:0000 0A", f"{row}{'0' * 32}:0000 0A")
+        end = time.monotonic() + within
+        while time.monotonic() < end and self.exited() is None:
+            if any(
+                self.contains(f"/proc/net/{name}", row)
+                for name, row in zip(_TABLES, listens, strict=True)
+            ):
+                return
+            time.sleep(_LOOK_S)
 
 
 @contextmanager
@@ -83,7 +102,8 @@ def qemu_instance(
             )  # fmt: skip
             words += network_words(how, forwards, closed=closed)
             words += ["-kernel", str(kernel.absolute())]
-            words += ["-append", kernel_line(image, control=True, driven=driven)]
+            line = kernel_line(image, control=True, driven=driven, closed=closed)
+            words += ["-append", line]
             guest = Guest(words, console, theirs.fileno(), lock)
             stack.callback(guest.end)
         console.stop_writing()

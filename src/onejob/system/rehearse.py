@@ -161,6 +161,8 @@ class _Rehearsal:
         self.instance = instance
         try:
             self.progress.step("waiting until it is ready")
+            if isinstance(instance, QemuInstance) and self.workload.ready.tcp:
+                instance.await_listening(self.workload.ready.tcp, self.workload.ready.within)
             self.ready_seconds = wait_ready(instance, self.workload, instance.since)
             run_drills(instance, self.workload, self)
         finally:

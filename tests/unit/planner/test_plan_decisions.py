@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 import small_world
+from onejob.base.natives import data_path
+from onejob.model.component import load_components
 from onejob.model.errors import InputError
 from onejob.model.hardware import Processors
 from onejob.model.paths import resolve
@@ -13,6 +15,7 @@ from onejob.model.profile import FileUse
 from onejob.planner.plan import make_plan
 from small_world import argument, call, component, seen
 
+COMPONENTS = load_components(data_path("components"))
 TARGETS = {
     "/lib": "usr/lib", "/usr/lib/a": "b", "/usr/lib/b": "/opt/../usr/lib/c", "/x": "y", "/y": "x",
     "/bin": "../usr/bin", "/deep/link": "../up/file",
@@ -267,6 +270,29 @@ def test_processors_calls_and_devices_ask() -> None:
     assert options(plan(calls=(call("inotify_init1"),)))["INOTIFY_USER"] == "y"
     assert "VIRTIO_BLK" not in options(plan({"devices": ()}))
     assert "EXT4_FS" not in options(plan(files=()))
+
+
+@pytest.mark.parametrize(
+    ("advice", "failed", "there"), [(14, 0, True), (14, 2, False), (4, 0, False)]
+)
+def test_huge_pages_are_for_who_asks_for_them(advice: int, failed: int, there: bool) -> None:
+    """redis reads whether they are on, to warn of them."""
+    huge = next(each for each in COMPONENTS if each.name == "transparent-hugepages")
+    looked = seen("/sys/kernel/mm/transparent_hugepage/enabled", "read")
+    asked = argument("madvise", advice, failed=failed)
+    profile = small_world.profile(files=(looked,), arguments=(asked,))
+    made = make_plan(profile, small_world.hardware(), (*small_world.components(), huge))
+    assert ("TRANSPARENT_HUGEPAGE" in options(made)) == there
+
+
+@pytest.mark.parametrize("names", [(), ("epoll_wait",), ("eventfd2", "quotactl")])
+def test_who_waits_how_makes_no_other_kernel(names: tuple[str, ...]) -> None:
+    """Options on which every object depends are in all kernels, or services would share none."""
+    profile = small_world.profile(calls=tuple(map(call, names)))
+    made = make_plan(profile, small_world.hardware(), COMPONENTS)
+    assert {options(made).get(name) for name in ("EPOLL", "EVENTFD", "QUOTA")} == {"y"}
+    assert {row.name for row in made.calls} >= set(names)
+    assert not {"epoll_wait", "eventfd2", "quotactl"} & {r.name for r in made.calls} - set(names)
 
 
 def chain(length: int) -> tuple[Any, ...]:

@@ -141,6 +141,17 @@ def test_who_sleeps_by_select_in_one_role_may_in_each() -> None:
         assert ("pselect6" in rows["worker"].serve) == expected
 
 
+def test_who_found_all_names_in_a_file_may_ask_a_server_for_others() -> None:
+    """exim4 looks up whoever connects: 127.0.0.1 under its drills, a stranger in a guest."""
+    resolver = next(each for each in COMPONENTS if each.name == "libc-resolver")
+    for hows, expected in ((("looked-up",), False), (("read",), True)):
+        files = (*small_world.FILES, seen("/etc/resolv.conf", *hows))
+        made = plan(small_world.profile(files=files), "known", resolver)
+        assert ("sendto" in calls(made)) == expected, hows
+    reason = "libc-resolver: reading /etc/resolv.conf"
+    assert reason in made.components
+
+
 # --- each trust takes more -----------------------------------------------------------------------
 
 

@@ -45,6 +45,13 @@ def test_the_plans_words_come_first_and_once() -> None:
     assert line.count("console=") == 1
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_closed_guest_has_no_way_out_and_knows_it(closed: bool) -> None:
+    """Questions to a name server that nobody answers took exim4 longer than its client waits."""
+    line = kernel_line(image_of(make_plan(files=(INIT,))), control=True, closed=closed)
+    assert ("::10.0.2.2:" in line, "ip=10.0.2.15:::255" in line) == (not closed, closed)
+
+
 @pytest.mark.parametrize(
     ("how", "devices"),
     [

@@ -171,7 +171,8 @@ _OTHERS = (
     ),
     Attack(
         "memory bomb", "memory-bomb 200", at_least(200, "MiB"),
-        "memory: the profile's, and some more",
+        "memory: the profile's, and some more; in a guest programs stay in memory, so that the "
+        "bomb is ended at once",
     ),
     Attack(
         "use up descriptors", "use-up-descriptors {logs}/access.log", at_least(3000, "descriptors"),
