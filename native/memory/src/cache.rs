@@ -171,11 +171,12 @@ pub fn spread(shard: &Shard, part: u32) {
 /// How many blocks of an array one thread may keep.
 fn room_in_cache(array: &Array) -> u32 {
     let reserve = RESERVE.min(RESERVE_BYTES / array.block_size() as u32);
-    let threads = threads::active();
-    let part = (array.blocks / PART + reserve) / threads;
-    // Alone, a thread takes nothing from others: it may always keep one.
-    let least = u32::from(threads == 1);
-    part.clamp(least, SLOTS as u32)
+    let part = match threads::active() {
+        // Alone, a thread takes nothing from others; when others come it has to give (`begin`).
+        1 => array.blocks,
+        threads => (array.blocks / PART + reserve) / threads,
+    };
+    part.min(SLOTS as u32)
 }
 
 /// Where blocks have to wait before they are used again, none goes straight into the cache.

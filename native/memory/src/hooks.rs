@@ -243,11 +243,18 @@ pub unsafe extern "C" fn reallocarray(block: Block, count: usize, size: usize) -
 }
 
 /// `alignment` is a power of two.
+#[inline(always)]
 pub fn allocate_aligned(alignment: usize, size: usize) -> Block {
-    if alignment <= GRANULE {
+    match alignment {
         // SAFETY: as malloc.
-        return unsafe { malloc(size) };
+        0..=GRANULE => unsafe { malloc(size) },
+        _ => align(alignment, size),
     }
+}
+
+/// As `allocate_aligned`, to more than all blocks are.
+#[inline(never)]
+fn align(alignment: usize, size: usize) -> Block {
     start::begin();
     let number = arrays::number_for(size);
     let is_aligned = alignment <= PAGE_SIZE
@@ -273,6 +280,10 @@ pub fn allocate_aligned(alignment: usize, size: usize) -> Block {
 /// As memalign(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memalign(alignment: usize, size: usize) -> Block {
+    if alignment <= GRANULE {
+        // SAFETY: as malloc.
+        return unsafe { malloc(size) };
+    }
     // As glibc does: the next power of two.
     match alignment.checked_next_power_of_two() {
         Some(alignment) => allocate_aligned(alignment, size),
@@ -302,7 +313,11 @@ pub unsafe extern "C" fn posix_memalign(
     if !alignment.is_power_of_two() || alignment < core::mem::size_of::<Block>() {
         return sys::EINVAL;
     }
-    let block = sys::keep_errno(|| allocate_aligned(alignment, size));
+    let quick = (alignment <= GRANULE).then(|| cache::take(arrays::number_for(size)));
+    let block = match quick.flatten() {
+        Some(block) => block.as_ptr(),
+        None => sys::keep_errno(|| allocate_aligned(alignment, size)),
+    };
     if block.is_null() {
         return sys::ENOMEM;
     }

@@ -146,6 +146,13 @@ impl Stacks {
         self.limits[number].store(limit, Relaxed);
     }
 
+    /// Any thread may do this to those of another: which sees it sooner or later.
+    pub fn end_room(&self) {
+        for limit in &self.limits {
+            limit.store(ptr::null_mut(), Relaxed);
+        }
+    }
+
     /// Takes all but the lowest ones away; these are what is left then, above.
     pub fn cut(&self, number: usize, kept: usize) -> &[Slot] {
         let top = self.tops[number].load(Relaxed);

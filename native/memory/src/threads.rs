@@ -203,7 +203,12 @@ fn begin() -> Option<&'static Shard> {
     shard.get_counters();
     shard.stacks.begin();
     cache::spread(shard, shard.first_bit());
-    ACTIVE.fetch_add(1, Relaxed);
+    if ACTIVE.fetch_add(1, Relaxed) == 1 {
+        // Whoever was alone may have more than its part: it gives that back at its next free.
+        SHARDS_OF_THREADS[1..used()]
+            .iter()
+            .for_each(|other| other.stacks.end_room());
+    }
     set_local(ptr::from_ref(shard).expose_provenance());
     watch_this_end(shard);
     Some(shard)

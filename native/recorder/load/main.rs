@@ -1,8 +1,10 @@
 //! onejob-malloc-load CASE PAIRS: what a pair of malloc and free costs in nanoseconds of processor
-//! time, in one of some patterns. `onejob bench malloc-cost` runs it with and without the recorder,
-//! `onejob bench malloc-speed` with one allocator or another.
+//! time, in one of some patterns, or as a trace has it (`replay.rs`). `onejob bench malloc-cost` runs
+//! it with and without the recorder, `malloc-speed` and `malloc-traces` with one allocator or another.
 //!
 //! Apart from the pattern it does nothing: the blocks are not touched beyond their first byte.
+
+mod replay;
 
 use std::env::args;
 use std::ffi::c_void;
@@ -224,6 +226,18 @@ fn main() {
     {
         return println!("{:.3}", measure(pairs));
     }
+    if let [_, name, path, pairs] = &words[..]
+        && name == "replay"
+        && let Ok(pairs) = pairs.parse()
+    {
+        match replay::replay(path, pairs) {
+            Ok(cost) => return println!("{cost:.3}"),
+            Err(reason) => {
+                eprintln!("onejob-malloc-load: {reason}");
+                exit(1);
+            }
+        }
+    }
     let chosen = |name: &str| CASES.iter().find(|case| case.0 == name);
     let known = match &words[..] {
         [_, name, pairs] => chosen(name).zip(pairs.parse::<usize>().ok()),
@@ -233,6 +247,7 @@ fn main() {
         let names = CASES.map(|case| case.0).join("|");
         let own = OWN_CASES.map(|case| case.0).join("|");
         eprintln!("usage: onejob-malloc-load {names}|{own} PAIRS (at least {SET})");
+        eprintln!("       onejob-malloc-load replay TRACE PAIRS");
         exit(2);
     };
     if threads == 1 {

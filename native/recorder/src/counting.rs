@@ -11,6 +11,7 @@ use crate::layout::{Counts, File, add, increment};
 use crate::ledger::{self, Entry};
 use crate::sizes;
 use crate::thread::{self, Ready, Thread};
+use crate::trace::{self, Kind};
 
 /// A block is short-lived if its thread freed it before it had made that many other calls.
 const SHORT: u32 = 64;
@@ -19,8 +20,11 @@ const SHORT: u32 = 64;
 #[derive(Clone, Copy)]
 pub enum Origin {
     Fresh,
+    /// By calloc.
+    Zeroed,
     Resized,
-    Aligned,
+    /// To so many bytes, or to what the allocator makes of them.
+    Aligned(usize),
 }
 
 /// Counts a new block of a size with this number, if all that it needs is there. Of its size, one
@@ -37,6 +41,9 @@ pub fn begin_quickly(block: *mut c_void, number: usize, origin: Origin) -> Optio
 
 /// Counts a new block, or that it could not be counted.
 pub fn begin(file: &File, block: *mut c_void, size: usize, origin: Origin) {
+    if trace::is_wanted() {
+        trace::begins(block, size, origin);
+    }
     match begin_quickly(block, sizes::find(size), origin) {
         Some(ready) => alive::enter(ready.number, ready.spare()),
         None => begin_slowly(file, block, size, origin),
@@ -67,9 +74,9 @@ fn begin_slowly(file: &File, block: *mut c_void, size: usize, origin: Origin) {
 fn add_block(counts: &Counts, origin: Origin, exclusive: bool) {
     increment(&counts.allocated, exclusive);
     match origin {
-        Origin::Fresh => {}
+        Origin::Fresh | Origin::Zeroed => {}
         Origin::Resized => increment(&counts.resized, exclusive),
-        Origin::Aligned => increment(&counts.aligned, exclusive),
+        Origin::Aligned(_) => increment(&counts.aligned, exclusive),
     }
 }
 
@@ -85,6 +92,9 @@ pub fn forget_quickly(block: *mut c_void) -> Option<Ready> {
 
 /// Counts a free, before the real one.
 pub fn forget(file: &File, block: *mut c_void) {
+    if trace::is_wanted() {
+        trace::note(Kind::Freed, block, 0);
+    }
     end(file, ledger::take(block));
 }
 

@@ -18,6 +18,7 @@ use crate::real;
 use crate::sizes;
 use crate::sys;
 use crate::thread::Ready;
+use crate::trace::{self, Kind};
 
 pub type Block = *mut c_void;
 
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> Block {
     unsafe {
         match mode() {
             Mode::Recording(file) => {
-                adopt(file, real::calloc(1, room(total)), total, Origin::Fresh)
+                adopt(file, real::calloc(1, room(total)), total, Origin::Zeroed)
             }
             Mode::Passing => real::calloc(count, size),
             Mode::Booting => boot::allocate(total, boot::ALIGNMENT),
@@ -176,7 +177,7 @@ pub unsafe extern "C" fn memalign(alignment: usize, size: usize) -> Block {
                 file,
                 real::memalign(alignment, room(size)),
                 size,
-                Origin::Aligned,
+                Origin::Aligned(alignment),
             ),
             Mode::Passing => real::memalign(alignment, size),
             Mode::Booting => boot::allocate(size, alignment),
@@ -196,7 +197,7 @@ pub unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> Block {
                 file,
                 real::aligned_alloc(alignment, room(size)),
                 size,
-                Origin::Aligned,
+                Origin::Aligned(alignment),
             ),
             Mode::Passing => real::aligned_alloc(alignment, size),
             Mode::Booting => boot::allocate(size, alignment),
@@ -211,7 +212,12 @@ pub unsafe extern "C" fn valloc(size: usize) -> Block {
     // SAFETY: as in malloc.
     unsafe {
         match mode() {
-            Mode::Recording(file) => adopt(file, real::valloc(size), size, Origin::Aligned),
+            Mode::Recording(file) => adopt(
+                file,
+                real::valloc(size),
+                size,
+                Origin::Aligned(sys::PAGE_SIZE),
+            ),
             Mode::Passing => real::valloc(size),
             Mode::Booting => boot::allocate(size, sys::PAGE_SIZE),
         }
@@ -225,7 +231,12 @@ pub unsafe extern "C" fn pvalloc(size: usize) -> Block {
     // SAFETY: as in malloc.
     unsafe {
         match mode() {
-            Mode::Recording(file) => adopt(file, real::pvalloc(size), size, Origin::Aligned),
+            Mode::Recording(file) => adopt(
+                file,
+                real::pvalloc(size),
+                size,
+                Origin::Aligned(sys::PAGE_SIZE),
+            ),
             Mode::Passing => real::pvalloc(size),
             Mode::Booting => out_of_memory(),
         }
@@ -246,7 +257,7 @@ pub unsafe extern "C" fn posix_memalign(
             Mode::Recording(file) => {
                 let status = real::posix_memalign(result, alignment, room(size));
                 if status == 0 {
-                    adopt(file, *result, size, Origin::Aligned);
+                    adopt(file, *result, size, Origin::Aligned(alignment));
                 }
                 status
             }
@@ -294,6 +305,9 @@ fn adopt(file: &File, block: Block, size: usize, origin: Origin) -> Block {
 /// # Safety
 /// `block` is a live block of the real allocator.
 unsafe fn resize(file: &File, block: Block, size: usize) -> Block {
+    if trace::is_wanted() {
+        trace::note(Kind::Resized, block, size);
+    }
     // It leaves the ledger first, as the real allocator may give its place to another thread.
     let old = ledger::take(block);
     // Size 0 goes on unchanged: whether it frees is the real allocator's decision.

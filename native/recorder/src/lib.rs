@@ -5,6 +5,7 @@
 //! address. A *recording* (`recording.rs`, `layout.rs`) is the file that is counted in, one per
 //! process image, with a *table* of counters per thread (`thread.rs`). `hooks.rs` and `cxx.rs` have
 //! the entry points that replace those of the C and C++ libraries; `counting.rs` is what they do.
+//! `trace.rs` writes down each request, where that is asked for.
 //!
 //! Rules: nothing here allocates, panics, locks or keeps a descriptor; where recording is not
 //! possible the service runs on, unrecorded.
@@ -28,6 +29,7 @@ mod sizes;
 mod sys;
 mod text;
 mod thread;
+mod trace;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

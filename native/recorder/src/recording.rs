@@ -23,6 +23,7 @@ use crate::sizes;
 use crate::sys;
 use crate::text::{self, Path};
 use crate::thread;
+use crate::trace;
 
 const ATTEMPTS: u64 = 100;
 /// The file in which images count that could not have one. Its one page is there from the start.
@@ -53,6 +54,7 @@ extern "C" fn start() {
         let Mode::Recording(early) = mode else {
             return count_lost();
         };
+        trace::prepare();
         if begin(early).is_none() {
             count_lost();
             mode::pass();
@@ -66,6 +68,7 @@ fn begin(early: &'static File) -> Option<()> {
     copy_header(early, file);
     copy_sizes(early, file);
     install(early, file)?;
+    trace::begin(|| new_name(0, b".trace"), early);
     thread::watch_ends();
     // SAFETY: the handler lives as long as the process: a preloaded object is never unloaded.
     unsafe { sys::pthread_atfork(None, None, Some(after_fork_in_child)) };
@@ -104,7 +107,9 @@ fn adopt(parents: &'static File) -> Option<()> {
     copy_header(parents, file);
     copy_sizes(parents, file);
     alive::begin_anew(file);
-    install(parents, file)
+    install(parents, file)?;
+    trace::begin(|| new_name(0, b".trace"), parents);
+    Some(())
 }
 
 /// Puts the new recording in the old one's place, complete.
@@ -203,9 +208,11 @@ fn create(prepare: impl Fn(&File) -> bool) -> Option<&'static File> {
     if !may_grow_files() {
         return None;
     }
-    (0..ATTEMPTS).find_map(|attempt| match create_file(&new_name(attempt), &prepare) {
-        Err(sys::EEXIST) => None,
-        result => Some(result.ok()),
+    (0..ATTEMPTS).find_map(|attempt| {
+        match create_file(&new_name(attempt, b".allocations"), &prepare) {
+            Err(sys::EEXIST) => None,
+            result => Some(result.ok()),
+        }
     })?
 }
 
@@ -217,7 +224,7 @@ fn may_grow_files() -> bool {
     result == 0 && limit.soft >= FILE_SIZE as u64
 }
 
-fn new_name(attempt: u64) -> Path {
+fn new_name(attempt: u64, ending: &[u8]) -> Path {
     let mut time = sys::Time {
         seconds: 0,
         nanoseconds: 0,
@@ -229,7 +236,7 @@ fn new_name(attempt: u64) -> Path {
     for number in [current_pid(), nanoseconds] {
         name.append_number(number).append(b"-");
     }
-    name.append_number(attempt).append(b".allocations");
+    name.append_number(attempt).append(ending);
     name
 }
 

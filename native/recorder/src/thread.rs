@@ -21,6 +21,7 @@ use crate::mode;
 use crate::recording;
 use crate::sizes;
 use crate::sys;
+use crate::trace;
 
 global_asm!(
     ".section .tbss,\"awT\",@nobits",
@@ -216,6 +217,7 @@ impl Local {
     fn be_quick(&self) {
         if let Some(thread) = self.thread()
             && mode::recording().is_some()
+            && !trace::is_wanted()
         {
             let line = mode::line_of(thread.index());
             self.table.store(thread.table.load(Relaxed), Relaxed);
@@ -238,6 +240,10 @@ impl Local {
             // SAFETY: the key was made by watch_ends. (The first 32 keys need no allocation.)
             unsafe { sys::pthread_setspecific(key, ptr::from_ref(thread).cast()) };
         }
+    }
+
+    pub fn serial(&self) -> u32 {
+        self.serial.load(Relaxed)
     }
 
     fn number_anew(&self) {

@@ -9,6 +9,7 @@ from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
 from onejob.bench.malloc_cost import measure_malloc_cost
 from onejob.bench.malloc_speed import measure_malloc_speed
+from onejob.bench.malloc_traces import measure_malloc_traces
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.memory_static import measure_memory_static
 from onejob.bench.million import measure_million
@@ -31,6 +32,7 @@ BENCHMARKS = (
     Benchmark("redis-cost", measure_redis_cost),
     Benchmark("malloc-cost", measure_malloc_cost),
     Benchmark("malloc-speed", measure_malloc_speed),
+    Benchmark("malloc-traces", measure_malloc_traces),
     Benchmark("memory-static", measure_memory_static),
     Benchmark("ptrace-cost", measure_ptrace_cost),
     Benchmark("row-cost", measure_row_cost),

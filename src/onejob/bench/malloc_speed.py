@@ -44,10 +44,19 @@ Times = Mapping[str, Mapping[str, Sequence[float]]]
 """Nanoseconds by pattern and allocator, one for each round."""
 
 
-class Prepared(NamedTuple):
-    """The allocators' names with the environment that brings each, for one pattern."""
+class Load(NamedTuple):
+    """What onejob-malloc-load is to do; `alone` is what is recorded of it, for each thread."""
 
-    pattern: str
+    name: str
+    words: tuple[str, ...]
+    alone: tuple[str, ...]
+    threads: int = 1
+
+
+class Prepared(NamedTuple):
+    """The allocators' names with the environment that brings each, for one load."""
+
+    load: Load
     settings: dict[str, dict[str, str]]
     counts: Path
 
@@ -64,38 +73,44 @@ def measure_malloc_speed(_subject: Subject, progress: Progress) -> tuple[Result,
 
 
 def measure_pattern(pattern: str, folder: Path, pairs: int, rounds: int) -> dict[str, list[float]]:
+    """As `measure_load`, with that many pairs of one pattern."""
+    # Of two threads one is recorded, and taken twice: whether they meet would be chance.
+    alone = pattern.removesuffix("-threads")
+    threads = 1 if alone == pattern else 2
+    load = Load(pattern, (pattern, str(pairs)), (alone, str(pairs)), threads)
+    return measure_load(load, folder / pattern, rounds)
+
+
+def measure_load(load: Load, folder: Path, rounds: int) -> dict[str, list[float]]:
     """Each allocator's times. OnejobError where ours were not nearly all from its arrays."""
-    prepared = _prepare(pattern, folder / pattern, pairs)
+    prepared = _prepare(load, folder)
     times: defaultdict[str, list[float]] = defaultdict(list)
     for name in take_turns(list(prepared.settings), rounds):
-        times[name].append(float(_run(pattern, prepared.settings[name], pairs)))
+        times[name].append(float(_run(load.name, load.words, prepared.settings[name])))
     _need_static(prepared)
     return dict(times)
 
 
-def _prepare(pattern: str, folder: Path, pairs: int) -> Prepared:
-    """Record the pattern, and plan its arrays."""
+def _prepare(load: Load, folder: Path) -> Prepared:
+    """Record the load, and plan its arrays."""
     counts, plan = folder / "counts", folder / "memory.plan"
     counts.mkdir(parents=True)
-    plan.write_text(memory_plan_text(_arrays(pattern, folder, pairs), MemoryOptions(str(counts))))
+    plan.write_text(memory_plan_text(_arrays(load, folder), MemoryOptions(str(counts))))
     ours = {"LD_PRELOAD": str(native_path(LIBRARY).resolve()), PLAN_VARIABLE: str(plan)}
     others = {
         name.partition("_")[0]: {"LD_PRELOAD": library}
         for name in ALLOCATORS
         if (library := find_library(name))
     }
-    return Prepared(pattern, {LIBC: {}, **others, OURS: ours}, counts)
+    return Prepared(load, {LIBC: {}, **others, OURS: ours}, counts)
 
 
-def _arrays(pattern: str, folder: Path, pairs: int) -> list[MemoryArray]:
-    """Of two threads one is recorded, and taken twice: whether they meet would be chance."""
-    alone = pattern.removesuffix("-threads")
-    threads = 1 if alone == pattern else 2
+def _arrays(load: Load, folder: Path) -> list[MemoryArray]:
     recordings = folder / "recordings"
     make_folder(recordings)
     recorder = str(native_path("libonejob_recorder.so").resolve())
     settings = {"LD_PRELOAD": recorder, "ONEJOB_RECORDER_DIR": str(recordings)}
-    _run(alone, settings, pairs)
+    _run(load.name, load.alone, settings)
     return [
         array
         for program in merge_allocations(read_allocations(recordings))
@@ -103,7 +118,7 @@ def _arrays(pattern: str, folder: Path, pairs: int) -> list[MemoryArray]:
             program.program,
             [
                 ProgramAllocation(
-                    program=program.program, block_size=size.size, peak=size.peak * threads,
+                    program=program.program, block_size=size.size, peak=size.peak * load.threads,
                     allocated=size.allocated, freed=size.freed,
                 )
                 for size in program.sizes.values()
@@ -112,9 +127,9 @@ def _arrays(pattern: str, folder: Path, pairs: int) -> list[MemoryArray]:
     ]  # fmt: skip
 
 
-def _run(pattern: str, settings: Mapping[str, str], pairs: int) -> str:
+def _run(name: str, words: Sequence[str], settings: Mapping[str, str]) -> str:
     done = subprocess.run(
-        [native_path(_PROGRAM), pattern, str(pairs)],
+        [native_path(_PROGRAM), *words],
         env=settings,
         capture_output=True,
         text=True,
@@ -122,7 +137,7 @@ def _run(pattern: str, settings: Mapping[str, str], pairs: int) -> str:
     )
     if done.returncode or done.stderr:
         why = done.stderr.strip() or done.returncode
-        raise OnejobError(f"{pattern} with {settings}: the program failed: {why}")
+        raise OnejobError(f"{name} with {settings}: the program failed: {why}")
     return done.stdout
 
 
@@ -131,7 +146,7 @@ def _need_static(prepared: Prepared) -> None:
     total = counts.static + counts.dynamic if counts else 0
     if counts is None or counts.static < LEAST_STATIC * total:
         raise OnejobError(
-            f"{prepared.pattern}: of {total} blocks, {counts.static if counts else 0} came from "
+            f"{prepared.load.name}: of {total} blocks, {counts.static if counts else 0} came from "
             "the arrays: this measures another allocator",
             "run it again on a machine that is not busy",
         )
@@ -139,27 +154,34 @@ def _need_static(prepared: Prepared) -> None:
 
 def judge_speed(times: Times) -> tuple[Result, ...]:
     """The three promises, with the medians of all allocators in all patterns."""
-    medians = {
-        pattern: {name: statistics.median(values) for name, values in found.items()}
-        for pattern, found in times.items()
-    }
+    medians = medians_of(times)
     fork = {FORK: medians[FORK]}
     pairs = {pattern: found for pattern, found in medians.items() if pattern != FORK}
     return (
-        _judge(MALLOC_SPEED_LIBC, pairs, {LIBC}),
-        _judge(MALLOC_SPEED_BEST, pairs, set(pairs["pair"]) - {OURS, LIBC} or {LIBC}),
-        _judge(FORK_SPEED, fork, {LIBC}),
+        judge_ratios(MALLOC_SPEED_LIBC, pairs, {LIBC}),
+        judge_ratios(MALLOC_SPEED_BEST, pairs, set(pairs["pair"]) - {OURS, LIBC} or {LIBC}),
+        judge_ratios(FORK_SPEED, fork, {LIBC}),
     )
 
 
-def _judge(promise: Promise, medians: Mapping[str, Mapping[str, float]], bases: set[str]) -> Result:
+def medians_of(times: Times) -> dict[str, dict[str, float]]:
+    """Nanoseconds by pattern and allocator."""
+    return {
+        pattern: {name: statistics.median(values) for name, values in found.items()}
+        for pattern, found in times.items()
+    }
+
+
+def judge_ratios(
+    promise: Promise, medians: Mapping[str, Mapping[str, float]], bases: set[str]
+) -> Result:
     """Ours by the quickest of `bases`, in the worst pattern."""
     ratios = {
         pattern: found[OURS] / min(found[base] for base in bases)
         for pattern, found in medians.items()
     }
     values = [Value(name=pattern, value=ratio, unit="x") for pattern, ratio in ratios.items()]
-    if promise != MALLOC_SPEED_BEST:  # once is enough
+    if bases == {LIBC}:  # once is enough
         values += [
             Value(name=f"{pattern} {name}", value=value, unit="ns")
             for pattern, found in medians.items()

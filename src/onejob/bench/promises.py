@@ -43,6 +43,12 @@ MALLOC_SPEED_LIBC = Promise(
 MALLOC_SPEED_BEST = Promise(
     "malloc-speed", "malloc and free, of the best other allocator's, worst pattern", 1, "x"
 )
+MALLOC_TRACES_LIBC = Promise(
+    "malloc-traces", "requests recorded from services, of glibc's time, worst service", 0.6, "x"
+)
+MALLOC_TRACES_BEST = Promise(
+    "malloc-traces", "requests recorded from services, of the best other's, worst service", 1, "x"
+)
 FORK_SPEED = Promise("malloc-speed", "fork and first malloc in the child, of glibc's", 1, "x")
 MEMORY_RELAYED = Promise(
     "memory-static", "blocks that no array gave, of all under all drills", 0.1, "%"
@@ -75,6 +81,7 @@ ATTACKS_IN_GUEST = Promise("attacks", "attacks that succeed on an image in QEMU"
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
+    MALLOC_TRACES_LIBC, MALLOC_TRACES_BEST,
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
     ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
 )  # fmt: skip

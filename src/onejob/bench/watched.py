@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
+from onejob.base.accounts import ROOT
 from onejob.base.natives import native_path
 from onejob.base.process import find_tool
 from onejob.drive.probe import Backend, Probe
@@ -35,6 +36,14 @@ def recorded(workload: Workload) -> Iterator[ProfiledService]:
         recordings_folder() as folder,
         _sandboxed(workload, folder, _recorder_settings(folder)) as service,
     ):
+        yield service
+
+
+@contextmanager
+def recorded_in(workload: Workload, folder: Path) -> Iterator[ProfiledService]:
+    """The service with the memory recorder preloaded, which leaves traces below `folder`."""
+    settings = {**_recorder_settings(folder), "ONEJOB_RECORDER_TRACE": "yes"}
+    with _sandboxed(workload, folder, settings) as service:
         yield service
 
 
@@ -81,6 +90,8 @@ def _sandboxed(
 ) -> Iterator[ProfiledService]:
     """The service in its sandbox, under `tracer`, with `settings` added to its environment."""
     words = _words(workload, folder, settings)
+    other = observe.other_identity(workload)
+    words += ["--user", other.text()] if other != ROOT else []
     command = [*tracer, *service_command(workload)]
     environment = observe.service_environment(workload)
     log = folder / "output"

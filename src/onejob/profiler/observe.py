@@ -86,7 +86,7 @@ def watch_calls(
 ) -> Watched:
     """Run the service under the probe, which uses `backend`; the drills again by `patience`."""
     log = folder / "output"
-    with words_to(log, _other_identity(workload)) as words:
+    with words_to(log, other_identity(workload)) as words:
         probe = _start_probe(workload, command, folder, words, backend)
         # A probe that is killed leaves the service running: then the sandbox is emptied without it.
         with sandbox_of(probe.observer) as sandbox, probe:
@@ -110,7 +110,7 @@ def _start_probe(
             output=output.descriptor,
             prefix=[*sandbox_words(workload, folder), "--"],
             environment=service_environment(workload),
-            identity=_other_identity(workload),
+            identity=other_identity(workload),
             backend=backend,
             settling=workload.settles,
         )
@@ -130,7 +130,7 @@ def watch_memory(
     words = sandbox_words(workload, folder)
     words += ["--set", f"LD_PRELOAD={native_path('libonejob_recorder.so')}"]
     words += ["--set", f"ONEJOB_RECORDER_DIR={recordings}"]
-    other = _other_identity(workload)
+    other = other_identity(workload)
     words += ["--user", other.text()] if other != ROOT else []
     log = folder / "output"
     with (
@@ -191,7 +191,7 @@ def network_of(pid: int) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _other_identity(workload: Workload) -> Identity:
+def other_identity(workload: Workload) -> Identity:
     """Whom root must become to run the service; ROOT where nothing is to change."""
     return identity_of(workload.user) if os.geteuid() == 0 else ROOT
 
