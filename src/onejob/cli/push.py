@@ -29,6 +29,9 @@ def push(
     create_both: Annotated[
         bool, typer.Option("--create", help="Make the repository, and its keys.")
     ] = False,
+    new_keys: Annotated[
+        bool, typer.Option("--new-keys", help="Replace all keys but root.key.")
+    ] = False,
     days: Annotated[
         int,
         typer.Option("--days", metavar="N", min=1, max=365, help="How long it counts as current."),
@@ -51,7 +54,7 @@ def push(
         _say(f"{to} made; its keys are in {keys}: keep them to yourself, root.key best elsewhere")
         _say(f"whoever pulls from it needs {keys / TRUST} once, on a way that he trusts")
     with progress() as shown:
-        done = push_subject(described, to, keys, days=days, progress=shown)
+        done = push_subject(described, to, keys, days=days, progress=shown, new_keys=new_keys)
     _print(done)
 
 

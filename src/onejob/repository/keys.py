@@ -6,7 +6,7 @@ published; ``timestamp.key`` says what is current. ``root.json`` is public: what
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from onejob.model.errors import InputError, LacksError
 TRUST = "root.json"
 PUSHED = "pushed.json"  # the last timestamp that was signed from this folder
 ROLES = {"root": ("root",), "targets": ("targets", "snapshot"), "timestamp": ("timestamp",)}
+_STAGED = ".key.new"
 _MOST_BYTES = 16 * 1024
 
 
@@ -59,6 +60,37 @@ def remove_keys(folder: Path) -> None:
         folder.rmdir()
 
 
+def generate_working_keys() -> dict[str, CryptoSigner]:
+    """New ones in the place of all but root.key."""
+    return {name: CryptoSigner.generate_ed25519() for name in ROLES if name != "root"}
+
+
+def stage_keys(folder: Path, signers: Mapping[str, CryptoSigner]) -> None:
+    """Lay new keys beside the old ones, which count until the repository names the new."""
+    try:
+        for name, signer in signers.items():
+            _write(folder / f"{name}{_STAGED}", signer.private_bytes, 0o600)
+    except OSError as error:
+        raise LacksError(f"cannot write keys in {folder}: {error.strerror}") from error
+
+
+def settle_keys(folder: Path, named: Collection[str]) -> bool:
+    """Of the staged keys, take those whose ids the repository has `named`; drop the others.
+
+    Whether any was taken.
+    """
+    taken = False
+    for name in ROLES:
+        staged = folder / f"{name}{_STAGED}"
+        signer = _read_signer(staged)
+        if signer and signer.public_key.keyid in named:
+            staged.replace(folder / f"{name}.key")
+            taken = True
+        elif signer:
+            staged.unlink()
+    return taken
+
+
 def keep(folder: Path, name: str, data: bytes) -> None:
     """Replace a file of the folder that is no key."""
     try:
@@ -81,7 +113,10 @@ def read_signer(folder: Path, name: str) -> CryptoSigner | None:
 
     InputError where others can read it, or where it is no ed25519 key.
     """
-    path = folder / f"{name}.key"
+    return _read_signer(folder / f"{name}.key")
+
+
+def _read_signer(path: Path) -> CryptoSigner | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,9 +26,12 @@ from onejob.repository.roles import (
     Signers,
     is_ageing,
     load_roles,
+    load_root,
     new_roles,
     now,
+    parse_root,
     renew_root,
+    replace_keys,
     sign_all,
     sign_timestamp,
     write_roles,
@@ -100,32 +103,69 @@ def create(repository: Path, keys: Path, days: int) -> None:
 
 
 def push(
-    subject: Subject | None, repository: Path, keys: Path, *, days: int, progress: Progress
+    subject: Subject | None,
+    repository: Path,
+    keys: Path,
+    *,
+    days: int,
+    progress: Progress,
+    new_keys: bool = False,
 ) -> Pushed:
     """Add `subject` to `repository` as its newest release, current for `days` days.
 
     None, or what is the newest already, only makes the metadata current for that long again.
     What the repository holds is verified first. Until the timestamp is replaced, in the end,
-    whoever pulls gets what was there before. InputError where repository or keys do not fit.
+    whoever pulls gets what was there before. `new_keys`: what was signed with the keys before, all
+    but root.key, counts no more (between its last two steps, pulls are refused).
+
+    InputError where repository or keys do not fit.
     """
     owner.check_apart(keys, repository)
     trust = owner.read_kept(keys, owner.TRUST)
     if not trust:
         raise InputError(f"{keys} is no folder of keys", "make one: onejob push --create")
     with open_store(repository, exclusive=True) as store, refusals(str(repository)):
+        roles, resumed = _load(store, trust, keys)
         signers = {name: owner.read_signer(keys, name) for name in owner.ROLES}
-        roles = load_roles(store.metadata, trust, owner.read_kept(keys, owner.PUSHED))
+        if new_keys:
+            signers |= _replace_keys(roles, signers, keys)
         history, changed = _add(store, roles, subject) if subject else (None, False)
-        whole = _sign(roles, signers, days, changed)
+        whole = _sign(roles, signers, days, changed or new_keys or resumed)
         stored = _store_parts(store, subject, progress) if subject else 0
         if history and changed:
             data = to_json(history).encode()
             store.targets.write(_stored(history.target, hashlib.sha256(data).hexdigest()), [data])
         write_roles(store.metadata, roles, whole=whole)
+    owner.settle_keys(keys, roles.root.signed.keys)
     owner.keep(keys, owner.TRUST, roles.root.to_bytes())
     owner.keep(keys, owner.PUSHED, roles.timestamp.to_bytes())
     until = f"{roles.timestamp.signed.expires:%Y-%m-%d}"
     return Pushed(history, changed, stored, until, tuple(_notes(roles)))
+
+
+def _load(store: Store, trust: bytes, keys: Path) -> tuple[Roles, bool]:
+    """What is there, verified; whether a push that replaced keys was cut short.
+
+    Its root may be there alone then, with the rest still signed by the keys before.
+    """
+    pushed = owner.read_kept(keys, owner.PUSHED)
+    root = load_root(store.metadata, trust)
+    resumed = owner.settle_keys(keys, root.signed.keys)
+    try:
+        return load_roles(store.metadata, root, pushed), resumed
+    except InputError:
+        if not resumed:
+            raise
+    roles = load_roles(store.metadata, parse_root(trust), pushed)
+    return replace(roles, root=root), True
+
+
+def _replace_keys(roles: Roles, signers: Signers, folder: Path) -> Signers:
+    """New keys, named by a new root; they lie in `folder` before anything names them."""
+    new = owner.generate_working_keys()
+    replace_keys(roles, signers, new)
+    owner.stage_keys(folder, new)
+    return new
 
 
 def _add(store: Store, roles: Roles, subject: Subject) -> tuple[History, bool]:

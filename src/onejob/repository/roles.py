@@ -84,8 +84,19 @@ def sign_timestamp(roles: Roles, signers: Signers, days: int, step: int = 1) -> 
 
 
 def renew_root(roles: Roles, signers: Signers) -> None:
-    """A new version of root with the same keys, valid for longer."""
+    """A new version of root, valid for longer."""
     sign(roles.root, roles.root, signers, "root", now() + LONG, 1)
+
+
+def replace_keys(roles: Roles, signers: Signers, new: Mapping[str, CryptoSigner]) -> None:
+    """A new version of root in which the keys `new` have the place of the ones before."""
+    root = roles.root.signed
+    for name, signer in new.items():
+        for role in ROLES[name]:
+            for keyid in list(root.roles[role].keyids):
+                root.revoke_key(keyid, role)
+            root.add_key(signer.public_key, role)
+    renew_root(roles, signers)
 
 
 def sign(
@@ -121,15 +132,14 @@ def _meta(version: int, data: bytes) -> MetaFile:
     return MetaFile.from_data(version, data, ["sha256"])
 
 
-def load_roles(folder: Entries, trust: bytes, pushed: bytes) -> Roles:
-    """The metadata in `folder`, verified from `trust` (a root) on; expired metadata is taken.
+def load_roles(folder: Entries, root: Metadata[Root], pushed: bytes) -> Roles:
+    """The metadata in `folder`, verified by the keys of `root`; expired metadata is taken.
 
     InputError where it is not what the owner signed, or older than `pushed`, the last timestamp
     that was signed here (empty: none): whoever can write to the folder must not make the owner
     sign what he never published.
     """
     try:
-        root = load_root(folder, trust)
         roles = _load_below(folder, root)
         least = Metadata[Timestamp].from_bytes(pushed).signed.version if pushed else 0
     except (RepositoryError, ValueError, KeyError) as error:
@@ -144,10 +154,19 @@ def load_roles(folder: Entries, trust: bytes, pushed: bytes) -> Roles:
     return roles
 
 
-def load_root(folder: Entries, trust: bytes) -> Metadata[Root]:
-    """The newest root, each version signed by the keys of the one before (5.3 of the spec)."""
-    root = Metadata[Root].from_bytes(trust)
+def parse_root(data: bytes) -> Metadata[Root]:
+    """A root that is signed by its own keys."""
+    root = Metadata[Root].from_bytes(data)
     root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
+    return root
+
+
+def load_root(folder: Entries, trust: bytes) -> Metadata[Root]:
+    """The newest root, each version signed by the keys of the one before (5.3 of the spec).
+
+    `trust` is the first. RepositoryError where one is not.
+    """
+    root = parse_root(trust)
     while folder.has(name := f"{root.signed.version + 1}.root.json"):
         data = folder.read(name, MOST_BYTES)
         found = Metadata[Root].from_bytes(data)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import Updater
 
 from onejob.model.errors import InputError, LacksError
 from onejob.model.noun import read_chunks
 from onejob.repository.fetch import Source
 from onejob.repository.refusals import refusals
+from onejob.repository.roles import parse_root
 
 TRUST = "trust.json"
 _HISTORY = "root_history"
@@ -67,8 +67,7 @@ def read_root(path: Path) -> bytes:
     """The root metadata in `path`; InputError where it is none."""
     data = b"".join(read_chunks(path, "root", _MOST_BYTES))
     try:
-        root = Metadata[Root].from_bytes(data)
-        root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
+        parse_root(data)
     except (RepositoryError, ValueError, AttributeError) as error:
         hint = "it is the root.json that onejob push --create left beside the keys"
         raise InputError(f"{path} is no root of a repository", hint) from error

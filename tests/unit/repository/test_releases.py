@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.progress import Quiet
 from onejob.base.verity import check_root
 from onejob.model.errors import InputError, LacksError
 from onejob.model.image import open_image
 from onejob.model.profile_xml import load_profile
-from onejob.repository.keys import PUSHED, TRUST, read_kept
-from onejob.repository.push import create, describe
-from onejob.repository.roles import load_roles, now
+from onejob.repository.keys import PUSHED, TRUST, generate_working_keys, read_kept, stage_keys
+from onejob.repository.push import create, describe, push
+from onejob.repository.roles import load_roles, load_root, now
 from onejob.repository.store import open_store
 from some_repositories import IMAGE, PROFILE, Place, content, files_of, image, make_place, served
 
@@ -152,8 +153,9 @@ def test_what_is_half_over_is_signed_anew(place: Place, monkeypatch: pytest.Monk
 
 def versions(place: Place) -> tuple[int, int, int, int]:
     """Of root, targets, snapshot and timestamp."""
+    trust = (place.keys / TRUST).read_bytes()
     with open_store(place.repository) as store:
-        roles = load_roles(store.metadata, (place.keys / TRUST).read_bytes(), b"")
+        roles = load_roles(store.metadata, load_root(store.metadata, trust), b"")
     return (
         roles.root.signed.version,
         roles.targets.signed.version,
@@ -184,6 +186,34 @@ def test_a_push_that_was_cut_short_changes_nothing_and_can_be_done_again(place: 
     place.push(image(place, "three"))
     assert place.pull().release.version == 2
     assert content(place.got / IMAGE) == content(place.folder / "three")
+
+
+@pytest.mark.parametrize("timestamp_too", [False, True])
+def test_new_keys_that_were_cut_short_are_settled_by_the_next_push(
+    place: Place, timestamp_too: bool
+) -> None:
+    """After its last step but one, or two: the new root is there, the keys lie beside the old."""
+    late = [place.keys / name for name in ("targets.key", "timestamp.key", TRUST, PUSHED)]
+    late += [] if timestamp_too else [place.repository / "metadata/timestamp.json"]
+    before = {path: path.read_bytes() for path in late}
+    push(None, place.repository, place.keys, days=30, progress=Quiet(), new_keys=True)
+    for path in late[:2]:
+        shutil.copy(path, path.with_name(f"{path.name}.new"))
+    for path, data in before.items():
+        path.write_bytes(data)
+    place.push(image(place, "two"))
+    assert sorted(path.name for path in place.keys.iterdir()) == [
+        "pushed.json", "root.json", "root.key", "targets.key", "timestamp.key",
+    ]  # fmt: skip
+    assert all(path.read_bytes() != before[path] for path in late)
+    assert place.pull().release.version == 2
+
+
+def test_new_keys_that_nothing_names_are_dropped(place: Place) -> None:
+    old = {path: path.read_bytes() for path in place.keys.glob("*.key")}
+    stage_keys(place.keys, generate_working_keys())
+    place.push(None)
+    assert {path: path.read_bytes() for path in place.keys.glob("*.key*")} == old
 
 
 def test_an_image_that_is_not_whole_is_not_pushed(place: Place) -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tuf.api.metadata import TargetFile
 
+from onejob.base.progress import Quiet
 from onejob.model.errors import InputError, OnejobError
 from onejob.repository.keys import PUSHED, ROLES, TRUST, read_signer
-from onejob.repository.push import create
-from onejob.repository.roles import load_roles, sign_all, sign_timestamp, write_roles
+from onejob.repository.push import create, push
+from onejob.repository.roles import load_roles, load_root, sign_all, sign_timestamp, write_roles
 from onejob.repository.store import open_store
 from some_repositories import (
     IMAGE,
@@ -52,10 +53,15 @@ def place(made: Place, tmp_path: Path) -> Place:
     return copy
 
 
+def trust(place: Place) -> bytes:
+    """The owner's root."""
+    return (place.keys / TRUST).read_bytes()
+
+
 def resign(place: Place, change: Callable[[dict[str, TargetFile]], None], days: int = 30) -> None:
     """The owner himself signs targets that `change` made."""
     with open_store(place.repository) as store:
-        roles = load_roles(store.metadata, (place.keys / TRUST).read_bytes(), b"")
+        roles = load_roles(store.metadata, load_root(store.metadata, trust(place)), b"")
         change(roles.targets.signed.targets)
         sign_all(roles, {name: read_signer(place.keys, name) for name in ROLES}, days)
         write_roles(store.metadata, roles, whole=True)
@@ -200,7 +206,7 @@ def test_metadata_that_is_nested_too_deeply(place: Place) -> None:
 def test_what_was_not_renewed_in_time(place: Place) -> None:
     """A server that shows an old state for ever, or an owner who forgot it."""
     with open_store(place.repository) as store:
-        roles = load_roles(store.metadata, (place.keys / TRUST).read_bytes(), b"")
+        roles = load_roles(store.metadata, load_root(store.metadata, trust(place)), b"")
         sign_timestamp(roles, {name: read_signer(place.keys, name) for name in ROLES}, -1)
         write_roles(store.metadata, roles, whole=False)
     refused(place, "says nothing new for too long: timestamp.json is expired")
@@ -280,6 +286,38 @@ def refused_plainly(place: Place, match: str) -> None:
     after = content(place.folder)
     assert {path for path in before.keys() ^ after.keys() if not path.startswith("state/")} == set()
     assert content(place.got) == {k[4:]: v for k, v in before.items() if k.startswith("got/")}
+
+
+def test_keys_that_were_taken_count_no_more_once_they_are_replaced(place: Place) -> None:
+    """The thief published, for some time; then the owner restored the folder and changed keys."""
+    thief = Place(shutil.copytree(place.folder, place.folder.with_name("thief")))
+    (thief.keys / "root.key").unlink()
+    before = shutil.copytree(place.repository, place.folder / "before")
+    for number in range(3):
+        thief.push(image(thief, f"bad{number}"))
+    show(thief.repository, place)
+    assert place.pull().release.version == 5
+    show(before, place)
+    with pytest.raises(InputError, match=r"root\.key is not in the folder of keys"):
+        push(None, thief.repository, thief.keys, days=30, progress=Quiet(), new_keys=True)
+    push(None, place.repository, place.keys, days=30, progress=Quiet(), new_keys=True)
+    assert place.pull().release.version == 2
+    assert content(place.got / IMAGE) == content(place.folder / "two")
+    good = shutil.copytree(place.repository, place.folder / "good")
+    show(thief.repository, place)
+    refused(place, "is not signed by who is trusted")
+    show(good, place)
+    (thief.keys / PUSHED).unlink()
+    with pytest.raises(InputError, match=r"is not a key of this repository"):
+        push(None, place.repository, thief.keys, days=30, progress=Quiet())
+    place.push(image(place, "three"))
+    assert place.pull().release.version == 3
+
+
+def show(repository: Path, place: Place) -> None:
+    """Have the place's server show that repository."""
+    shutil.rmtree(place.repository)
+    shutil.copytree(repository, place.repository)
 
 
 # --- attacks on whoever pushes -------------------------------------------------------------------
