@@ -333,6 +333,13 @@ def test_the_owner_signs_nothing_on_top_of_what_he_did_not_push(place: Place) ->
     assert content(place.repository) == before
 
 
+@pytest.mark.parametrize("other", ["4.snapshot.json", "4.targets.json", "1.root.json"])
+def test_the_owner_takes_no_role_for_another(place: Place, other: str) -> None:
+    shutil.copy(place.repository / "metadata" / other, place.repository / TIMESTAMP)
+    with pytest.raises(InputError, match=r"is not what was pushed: .* in the place of timestamp"):
+        place.push(None)
+
+
 def test_the_owner_signs_nothing_on_top_of_an_older_state(place: Place) -> None:
     shutil.rmtree(place.repository)
     shutil.copytree(place.folder / "old", place.repository)

@@ -179,19 +179,20 @@ def load_root(folder: Entries, trust: bytes) -> Metadata[Root]:
 
 
 def _load_below(folder: Entries, root: Metadata[Root]) -> Roles:
-    timestamp = Metadata[Timestamp].from_bytes(folder.read(TIMESTAMP, MOST_BYTES))
-    _judge(root, timestamp)
-    meta = timestamp.signed.snapshot_meta
-    snapshot = Metadata[Snapshot].from_bytes(_read(folder, _SNAPSHOT, meta))
-    _judge(root, snapshot)
-    meta = snapshot.signed.meta[_TARGETS]
-    targets = Metadata[Targets].from_bytes(_read(folder, _TARGETS, meta))
-    _judge(root, targets)
-    return Roles(root, targets, snapshot, timestamp)
+    timestamp = _judged(root, Timestamp, folder.read(TIMESTAMP, MOST_BYTES))
+    data = _read(folder, _SNAPSHOT, timestamp.signed.snapshot_meta)
+    snapshot = _judged(root, Snapshot, data)
+    data = _read(folder, _TARGETS, snapshot.signed.meta[_TARGETS])
+    return Roles(root, _judged(root, Targets, data), snapshot, timestamp)
 
 
-def _judge(root: Metadata[Root], found: Metadata[SignedT]) -> None:
-    root.signed.verify_delegate(found.signed.type, found.signed_bytes, found.signatures)
+def _judged(root: Metadata[Root], role: type[SignedT], data: bytes) -> Metadata[SignedT]:
+    """The metadata of that role, signed as `root` says."""
+    found = Metadata[SignedT].from_bytes(data)
+    if not isinstance(found.signed, role):
+        raise RepositoryError(f"{found.signed.type} is in the place of {role.type}")
+    root.signed.verify_delegate(role.type, found.signed_bytes, found.signatures)
+    return found
 
 
 def _read(folder: Entries, name: str, meta: MetaFile) -> bytes:

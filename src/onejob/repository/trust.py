@@ -52,7 +52,11 @@ def trusted(source: Source, trust: Path | None, state: Path) -> Iterator[Client]
 
 def _known(source: Source, place: Path, given: bytes) -> Updater:
     if place.exists():
-        updater = _updater(source, place, read_root(place / TRUST))
+        try:
+            updater = _updater(source, place, read_root(place / TRUST))
+        except RepositoryError:
+            _check_given(source, place, given)  # where that is the reason, it is the better word
+            raise
         _check_given(source, place, given)
         return updater
     if given:

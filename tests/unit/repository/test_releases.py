@@ -249,6 +249,20 @@ def test_another_root_than_the_trusted_one_is_refused(place: Place) -> None:
         place.pull(trust=place.repository / "metadata/timestamp.json")
 
 
+def test_who_gives_the_root_of_a_repository_that_was_made_anew_is_told_how(place: Place) -> None:
+    place.pull()
+    shutil.rmtree(place.repository)
+    shutil.rmtree(place.keys)
+    create(place.repository, place.keys, 30)
+    place.push(place.folder / "one")
+    with pytest.raises(InputError, match="is not signed by who is trusted"):
+        place.pull()
+    with pytest.raises(InputError, match="is trusted with another root") as caught:
+        place.pull(trust=place.keys / TRUST)
+    shutil.rmtree(caught.value.hint.partition("rm -r ")[2])
+    place.pull(trust=place.keys / TRUST)
+
+
 def test_a_first_trust_that_fails_is_not_remembered(place: Place) -> None:
     create(place.folder / "other", place.folder / "keys2", 30)
     with pytest.raises(InputError, match="is not signed by who is trusted"):
