@@ -1,6 +1,7 @@
 """A repository with two versions of an image and a profile, its owner, and whoever pulls."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,11 +100,20 @@ def make_place(folder: Path) -> Place:
     return place
 
 
+class _Server(ThreadingHTTPServer):
+    """Clients that leave are what many tests are about, and worth no word."""
+
+    daemon_threads = True
+
+    def handle_error(self, *request: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*request)  # type: ignore[arg-type]
+
+
 @contextmanager
 def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The address of a web server on this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
