@@ -28,7 +28,7 @@ def test_processes_tell_their_role_and_phase(rows: Container) -> None:
 
 def test_without_memory_a_worker_is_ended_before_main(rows: Container) -> None:
     """Nobody else would be left if main went first: what all workers take is counted one by one."""
-    rows.start("leave-worker")
+    rows.start("leave-worker")  # forked when main has settled
     rows.await_text("ready")
     main = rows.event("started")["pid"]
     found = {}

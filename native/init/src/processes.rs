@@ -113,8 +113,9 @@ pub fn group_and_parent(thread: i32) -> Option<(i32, i32)> {
     Some((number_in(&status, "Tgid:")?, number_in(&status, "PPid:")?))
 }
 
-/// When memory is short, the kernel ends a forked process before the first one, on which all others
-/// depend, unless that has half of the memory more (proc_pid_oom_score_adj(5)). Children inherit it.
+/// When memory is short, the kernel ends what was forked to serve before those that began with the
+/// service, on which all depend, unless one of them has half of the memory more
+/// (proc_pid_oom_score_adj(5)). Children inherit it.
 pub fn end_rather(pid: i32) {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(CWD, format!("/proc/{pid}/oom_score_adj").as_str(), flags, Mode::empty());

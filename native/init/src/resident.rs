@@ -27,8 +27,9 @@ const PAGE: usize = 4096;
 /// What a service uses later is locked later: after a second, two, four, and so on up to a minute.
 const FIRST_MS: u64 = 1_000;
 const LAST_MS: u64 = 60_000;
-/// The share of the machine's memory that is locked at most.
-const SHARE: usize = 4;
+/// The share that is locked at most of the memory that is free when the service settles: a machine
+/// that has just enough goes on reading programs anew.
+const SHARE: usize = 2;
 const MOST_FILES: usize = 1024;
 const MOST_MAPS: usize = 1 << 20;
 
@@ -36,8 +37,8 @@ pub struct Residents {
     files: Vec<File>,
     /// As /proc/PID/maps writes the root's device.
     device: String,
-    /// Pages that may still be locked.
-    left: usize,
+    /// Pages that may still be locked; None until the first look.
+    left: Option<usize>,
     due_ms: u64,
     pause_ms: u64,
 }
@@ -58,12 +59,10 @@ impl Residents {
             return None;
         }
         let root = stat("/").ok()?;
-        let memory = rustix::system::sysinfo();
-        let pages = memory.totalram as usize * memory.mem_unit as usize / PAGE;
         Some(Residents {
             files: Vec::new(),
             device: format!("{:02x}:{:02x}", major(root.st_dev), minor(root.st_dev)),
-            left: pages / SHARE,
+            left: None,
             due_ms: 0,
             pause_ms: FIRST_MS,
         })
@@ -76,15 +75,17 @@ impl Residents {
 
     /// Lock what is there: at the moment at which the service has `settled`, and later again.
     pub fn keep_if_due(&mut self, settled: bool) {
-        if !settled || now_ms() < self.due_ms || self.left == 0 {
+        if !settled || now_ms() < self.due_ms {
             return;
         }
-        self.keep();
+        let left = self.left.unwrap_or_else(|| free_pages() / SHARE);
+        self.left = Some(self.keep(left));
         self.due_ms = now_ms() + self.pause_ms;
         self.pause_ms = (self.pause_ms * 2).min(LAST_MS);
     }
 
-    fn keep(&mut self) {
+    /// How many pages of the `left` ones are left.
+    fn keep(&mut self, mut left: usize) -> usize {
         let mut seen: Vec<String> = Vec::new();
         for process in processes::all().unwrap_or_default() {
             if !seen.contains(&process.program) {
@@ -93,8 +94,9 @@ impl Residents {
             }
         }
         for file in &mut self.files {
-            file.lock_what_is_there(&mut self.left);
+            file.lock_what_is_there(&mut left);
         }
+        left
     }
 
     /// The root's files that a process has mapped (proc_pid_maps(5)): address, rights, offset, device,
@@ -149,6 +151,11 @@ impl Drop for File {
         // SAFETY: nothing else knows the mapping.
         let _ = unsafe { munmap(self.address as *mut c_void, self.locked.len() * PAGE) };
     }
+}
+
+fn free_pages() -> usize {
+    let memory = rustix::system::sysinfo();
+    memory.freeram as usize * memory.mem_unit as usize / PAGE
 }
 
 fn map_to_read(file: &OwnedFd, length: usize) -> Result<usize> {

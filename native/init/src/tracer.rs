@@ -146,7 +146,6 @@ impl<'a> Tracer<'a> {
         if let Some(process) = self.tracees.process(tid) {
             process.presumed = true;
         }
-        processes::end_rather(tid);
         self.begins(tid);
     }
 
@@ -160,10 +159,12 @@ impl<'a> Tracer<'a> {
                 }
             }
             Kin::Process => {
+                if maker.settled {
+                    processes::end_rather(child);
+                }
                 match self.tracees.process(child).map(|child| child.presumed) {
                     None => {
                         self.tracees.add_fork(child, &maker);
-                        processes::end_rather(child);
                         self.begins(child);
                     }
                     Some(true) => self.tracees.learn_fork(child, &maker),

@@ -31,8 +31,9 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d\d\d)[ \r]")
 def wait_ready(target: Target, workload: Workload, since: float) -> float:
     """Seconds from `since` (time.monotonic() at the start) until the service is ready.
 
-    Ready is: an HTTP answer of 2xx or 3xx, an accepted connection that stays open, or a text
-    in the output. ServiceError where the service ends first or ``ready.within`` is over.
+    Ready is: an HTTP answer of 2xx or 3xx, an accepted connection that stays open or on which a
+    text comes, or a text in the output. ServiceError where the service ends first or
+    ``ready.within`` is over.
     """
     ready = workload.ready
     look = _way(target, ready, workload)
@@ -63,7 +64,8 @@ def _way(target: Target, ready: Ready, workload: Workload) -> _Look:
         place = split_url(fill(ready.http, addresses, "ready"))
     else:
         place = split_url(f"http://{target.address(ready.tcp or 0)}/")
-    return _NetLook(target, place, http=ready.http is not None)
+    says = None if ready.says is None else ready.says.encode()
+    return _NetLook(target, place, http=ready.http is not None, says=says)
 
 
 def _wait(target: Target, workload: Workload, look: _Look, since: float) -> float:
@@ -103,10 +105,12 @@ class _LogLook(_Look):
 
 
 class _NetLook(_Look):
-    """Ready when an HTTP request is answered, or a connection stays open."""
+    """Ready when an HTTP request is answered, what `says` is said, or a connection stays open."""
 
-    def __init__(self, target: Target, place: Place, *, http: bool) -> None:
-        self._target, self._place, self._http = target, place, http
+    def __init__(self, target: Target, place: Place, *, http: bool, says: bytes | None) -> None:
+        self._target, self._place, self._http, self._says = target, place, http, says
+        # Who speaks first is about to serve each that connects, and may have room for few.
+        self._most = MAX_PENDING if says is None else 1
         self._selector = selectors.DefaultSelector()
         self._begun = time.monotonic()
         self._next = 0.0
@@ -114,7 +118,7 @@ class _NetLook(_Look):
     def once(self) -> float | None:
         now = time.monotonic()
         self._drop_old(now)
-        if now >= self._next and len(self._selector.get_map()) < MAX_PENDING:
+        if now >= self._next and len(self._selector.get_map()) < self._most:
             self._start(now)
         if not self._selector.get_map():
             time.sleep(POLL_S)
@@ -152,7 +156,7 @@ class _NetLook(_Look):
     def answered(self, attempt: "_Attempt", data: bytes) -> bool:
         """Whether `data`, all that came so far, says ready."""
         if not self._http:
-            return True
+            return self._says is None or self._says in data
         match = _STATUS_LINE.match(data)
         if match and 200 <= int(match[1]) < 400:
             return True
@@ -161,7 +165,7 @@ class _NetLook(_Look):
         return False
 
     def _held_open(self, now: float) -> float | None:
-        if self._http:
+        if self._http or self._says is not None:
             return None
         for key in self._selector.get_map().values():
             made = key.data.connected_at

@@ -38,17 +38,23 @@ INSIDE_VERBS = {"rename": 2, "remove": 1}
 
 
 class Ready(Noun):
-    """How to know that the service is ready; exactly one way."""
+    """How to know that the service is ready; exactly one way.
+
+    `says`: what it says first to whoever connects to its port `tcp`.
+    """
 
     http: str | None = None
     tcp: Port | None = None
     log: str | None = None
+    says: str | None = None
     within: Seconds = 30.0
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if sum(way is not None for way in (self.http, self.tcp, self.log)) != 1:
             raise ValueError("give exactly one of http, tcp, log")
+        if self.says is not None and (self.tcp is None or not self.says):
+            raise ValueError("says is a text that comes from the port tcp")
         return self
 
 

@@ -67,13 +67,15 @@ def qemu_instance(
     closed: bool = True,
     driven: bool = True,
     accelerator: Accelerator | None = None,
+    monitor: Path | None = None,
     on_text: OnText | None = None,
 ) -> Iterator[QemuInstance]:
     """Boot `image`; at the end of the context nothing of it is left, whatever happened.
 
     Ports without a `publish` are forwarded from free ports of the loopback. `data` is the disk
     image for the service's data (made if absent), a temporary one if None. `closed`: the guest can
-    be reached and reaches nobody. `driven` as for host_instance.
+    be reached and reaches nobody. `driven` as for host_instance. `monitor`: the Unix socket of
+    QEMU's own control (QMP); none if None.
     LacksError where this host cannot, ServiceError with the console's end where the guest fails.
     """
     how, kernel = image.plan.machine.how, image.kernel
@@ -104,6 +106,7 @@ def qemu_instance(
             words += ["-kernel", str(kernel.absolute())]
             line = kernel_line(image, control=True, driven=driven, closed=closed)
             words += ["-append", line]
+            words += ["-qmp", f"unix:{monitor},server=on,wait=off"] if monitor else []
             guest = Guest(words, console, theirs.fileno(), lock)
             stack.callback(guest.end)
         console.stop_writing()

@@ -102,3 +102,29 @@ def test_requests_lost_while_the_place_comes_up_delay_nothing(start_service: Sta
         forwarder.close()
     assert seconds >= 0.6
     assert len(forwarder.lost) > 1
+
+
+@pytest.mark.parametrize("words", [b"220 sample ready\r\n", b"421 later\r\n"])
+def test_who_speaks_first_is_ready_when_it_does_and_not_when_it_listens(
+    start_service: StartService, words: bytes
+) -> None:
+    """exim4 listens, makes itself a certificate, and then greets."""
+    target, late = start_service("never-ready"), 0.4
+    with socket.create_server(("127.0.0.1", target.port)) as listening:
+
+        def greet() -> None:
+            time.sleep(late)
+            with listening.accept()[0] as connection:
+                connection.sendall(words)
+                connection.recv(1)
+
+        since = time.monotonic()
+        greeter = threading.Thread(target=greet, daemon=True)
+        greeter.start()
+        workload = workload_for(target, tcp=target.port, says="220 ", within=1.0)
+        if words.startswith(b"220"):
+            assert wait_ready(target, workload, since) >= late
+        else:
+            with pytest.raises(ServiceError, match="not ready within"):
+                wait_ready(target, workload, since)
+        greeter.join(5)
