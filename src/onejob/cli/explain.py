@@ -1,25 +1,34 @@
 """``onejob explain``: why is this file, call or kernel option in the image?"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onejob.cli.show import out, print_table
+from onejob.base.natives import cache_path, data_path
+from onejob.cli.show import err, out, print_table
 from onejob.model.call_purposes import purpose_of
-from onejob.model.errors import InputError
+from onejob.model.component import load_components
+from onejob.model.errors import InputError, LacksError
 from onejob.model.image import Image, open_image
+from onejob.model.jsonfile import load_json
 from onejob.model.paths import resolve
 from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.syscalls import call_number
 from onejob.report.arguments import allowed_in_words
+from onejob.report.kernel_option import components_table, drivers_table
 from onejob.report.overview import notes, overview
+
+if TYPE_CHECKING:
+    from onejob.builder.kconfig_facts import OptionFacts
 
 
 def explain(
-    subject: Annotated[Path, typer.Argument(metavar="IMAGE|PROFILE", help="What to ask.")],
+    subject: Annotated[
+        Path, typer.Argument(metavar="IMAGE|PLAN|PROFILE|OPTION", help="What to ask.")
+    ],
     thing: Annotated[
         str, typer.Argument(metavar="[THING]", help="A path, a system call or a kernel option.")
     ] = "",
@@ -27,6 +36,7 @@ def explain(
     """Say why something is in an image, or what a profile knows of it.
 
     Without THING: what the service calls the kernel for, at a glance.
+    OPTION alone (CONFIG_...): what the component library knows of it.
 
     \b
     Examples:
@@ -34,7 +44,12 @@ def explain(
       onejob explain nginx.profile.xml epoll_wait
       onejob explain nginx.onejob /usr/lib/x86_64-linux-gnu/libpcre2-8.so.0
       onejob explain nginx.onejob CONFIG_IPV6
+      onejob explain CONFIG_E1000E
     """
+    if not thing and subject.name.startswith("CONFIG_") and not subject.exists():
+        return explain_library(subject.name.removeprefix("CONFIG_"))
+    if subject.suffix == ".json" and subject.is_file():
+        return _explain_planned(load_json(subject, Plan, "plan"), thing.removeprefix("CONFIG_"))
     image = open_image(subject) if subject.is_dir() else None
     profile = load_profile(image.profile if image else subject)
     plan = image.plan if image else None
@@ -185,13 +200,76 @@ def _why_refused(profile: Profile, name: str) -> str:
 
 
 def _explain_option(image: Image, name: str) -> None:
-    option = next((option for option in image.plan.kernel_options if option.name == name), None)
+    config = image.folder / "kernel.config"
+    planned = name in {option.name for option in image.plan.kernel_options}
+    if not planned and image.manifest.kernel and f"CONFIG_{name}=" in config.read_text():
+        line = f"CONFIG_{name} is set in the kernel because an option of the plan selects it"
+        return out.print(line, markup=False, soft_wrap=True)
+    return _explain_planned(image.plan, name)
+
+
+def _explain_planned(plan: Plan, name: str) -> None:
+    """Why the plan has the option on or off; where nobody asked, who could have."""
+    option = next((option for option in plan.kernel_options if option.name == name), None)
     if option is not None:
         line = f"CONFIG_{name}={option.value}: {option.reason}"
-    elif (
-        image.manifest.kernel and f"CONFIG_{name}=" in (image.folder / "kernel.config").read_text()
-    ):
-        line = f"CONFIG_{name} is set in the kernel because an option of the plan selects it"
-    else:
-        line = f"CONFIG_{name} is not in the kernel: no component that was asked for names it"
+        return out.print(line, markup=False, soft_wrap=True)
+    line = f"CONFIG_{name} is not in the kernel: no component that was asked for names it"
     out.print(line, markup=False, soft_wrap=True)
+    table = components_table(name, load_components(data_path("components")))
+    return print_table(*table) if table.rows else None
+
+
+def explain_library(name: str) -> None:
+    """What components, Kconfig and the catalogue of drivers know of a kernel option."""
+    table = components_table(name, load_components(data_path("components")))
+    facts = _facts(name)
+    if not table.rows and facts is not None and not facts.place:
+        raise InputError(f"Linux {facts.release} has no option {name}, nor has any component")
+    if facts is not None:
+        _print_facts(name, facts)
+    if table.rows:
+        print_table(*table)
+    else:
+        out.print("no component sets it", soft_wrap=True)
+    _print_drivers(name)
+
+
+def _facts(name: str) -> "OptionFacts | None":
+    from onejob.builder.kconfig_facts import option_facts  # reads the kernel's Kconfig: seconds
+
+    try:
+        return option_facts(name, cache_path())
+    except LacksError as error:
+        err.print(f"onejob: note: {error.what}", markup=False, soft_wrap=True)
+        return None
+
+
+def _print_facts(name: str, facts: "OptionFacts") -> None:
+    said = facts.prompt or "no switch of its own: it is on by its default, or selected"
+    lines = [f"CONFIG_{name}: {said} (Linux {facts.release}, {facts.place})"]
+    if facts.depends_on:
+        lines.append(f"  depends on {facts.depends_on}")
+    if facts.selected_by:
+        lines.append(f"  selected by {', '.join(facts.selected_by[:12])}")
+    if facts.needs is None:
+        lines.append("  nothing turns it on in a kernel without modules")
+    elif facts.needs:
+        needs = ", ".join(f"{need.name} (for {need.by})" for need in facts.needs)
+        lines.append(f"  from nothing upwards it needs {needs}")
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _print_drivers(name: str) -> None:
+    from onejob.builder.catalogue import cached_catalogue
+
+    try:
+        catalogue = cached_catalogue(cache_path())
+    except LacksError:
+        return  # that there is no source was said
+    if catalogue is None:
+        line = "which devices ask for it is known once a plan for a real machine made the catalogue"
+        return err.print(f"onejob: note: {line}", markup=False, soft_wrap=True)
+    table = drivers_table(name, catalogue)
+    return print_table(*table) if table.rows else None
