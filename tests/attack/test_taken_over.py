@@ -22,11 +22,6 @@ from onejob.system.host import host_instance
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf, pytest.mark.runc]
 
-# What still succeeds in an image on the host, and what will stop it.
-NOT_YET = {
-    "fill the disk": "a share for logs",
-}
-
 
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Victim]:
@@ -50,21 +45,11 @@ def image(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Image:
     return build_victim(profile, tmp_path_factory.mktemp("attack") / "v.onejob", False, Quiet())
 
 
-def each_attack(attacks: Iterable[Attack], not_yet: dict[str, str]) -> list[object]:
-    assert not_yet.keys() <= {attack.name for attack in ATTACKS}
-    return [
-        pytest.param(
-            attack,
-            id=attack.name,
-            marks=[pytest.mark.xfail(strict=True, reason=not_yet[attack.name])]
-            if attack.name in not_yet
-            else [],
-        )
-        for attack in attacks
-    ]
+def each_attack(attacks: Iterable[Attack]) -> list[object]:
+    return [pytest.param(attack, id=attack.name) for attack in attacks]
 
 
-@pytest.mark.parametrize("attack", each_attack((a for a in ATTACKS if not a.not_on_host), {}))
+@pytest.mark.parametrize("attack", each_attack(a for a in ATTACKS if not a.not_on_host))
 def test_it_succeeds_on_the_stock_system(attack: Attack, victim: Victim, secret: Path) -> None:
     """Each attack works where nothing prevents it, so that its failure means something."""
     with stock_scene(victim, secret) as scene:
@@ -72,7 +57,7 @@ def test_it_succeeds_on_the_stock_system(attack: Attack, victim: Victim, secret:
     assert outcome.succeeded, outcome.answer
 
 
-@pytest.mark.parametrize("attack", each_attack(ATTACKS, NOT_YET))
+@pytest.mark.parametrize("attack", each_attack(ATTACKS))
 def test_it_fails_in_an_image_on_the_host(
     attack: Attack, victim: Victim, image: Image, secret: Path
 ) -> None:
@@ -91,7 +76,7 @@ def test_they_fail_in_an_image_in_qemu(
     """All in one guest, as long as it stands them: its boot is the slow part."""
     image = build_victim(profile, tmp_path / "v.onejob", True, Quiet())
     found = attempt_all(lambda: guest_scene(victim, image, secret), ATTACKS, Quiet())
-    assert {name for name, succeeded in found.items() if succeeded} == NOT_YET.keys()
+    assert {name for name, succeeded in found.items() if succeeded} == set()
 
 
 def test_flipped_byte_is_an_error(image: Image, tmp_path: Path) -> None:

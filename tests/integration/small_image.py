@@ -61,6 +61,8 @@ MOUNTS = (
     Mount(path="/var/log/small", kind="data", reason="written"),
 )
 
+LEAST = tuple(each for each in DIMENSIONS if each.kind in ("machine", "cgroup"))
+
 
 def compile_service(folder: Path) -> Path:
     """The service as a static program."""
@@ -100,7 +102,7 @@ def plan_of(program: Path, argument: str, **changes: Any) -> Plan:
         "calls": tuple(
             CallDecision(name=name, number=call_number(name) or 0, reason="used") for name in CALLS
         ),
-        "dimensions": tuple(each for each in DIMENSIONS if each.kind in ("machine", "cgroup")),
+        "dimensions": LEAST,
     }  # fmt: skip
     return make_plan(**fields | changes)
 

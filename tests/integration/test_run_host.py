@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.linux import in_network
 from onejob.base.progress import Quiet
 from onejob.drive.ready import wait_ready
 from onejob.drive.target import Exit
 from onejob.model.errors import InputError, LacksError, ServiceError
 from onejob.model.image import Image
-from onejob.model.plan import Restart
+from onejob.model.plan import Dimension, Restart
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
@@ -30,7 +31,7 @@ from onejob.system.network import Publish, free_port
 from onejob.system.rehearse import rehearse
 from onejob.system.run import run
 
-from .small_image import CONFIGURATION, LOG, PORT, build_small, compile_service
+from .small_image import CONFIGURATION, LEAST, LOG, MOUNTS, PORT, build_small, compile_service
 
 pytestmark = [pytest.mark.root, pytest.mark.runc]
 
@@ -225,6 +226,33 @@ def test_data_outlives_a_run_only_where_asked(image: Image, tmp_path: Path) -> N
     log = (tmp_path / f"data{LOG}").read_text()
     assert "GET /first " in log
     assert "GET /second " in log
+
+
+def test_logs_lie_in_a_file_system_of_their_own_beside_the_data(
+    program: Path, tmp_path: Path
+) -> None:
+    size = Dimension(name="logs", kind="share", value="16384", source="a test", reason="a test")
+    mounts = tuple(m.model_copy(update={"share": m.kind == "data"}) for m in MOUNTS)
+    image = build_small(
+        program, tmp_path / "small.onejob", mounts=mounts, dimensions=(*LEAST, size)
+    )
+    data = tmp_path / "data"
+    for text in ("first", "second"):
+        with host_instance(image, data=data) as instance:
+            wait_ready(instance, workload_of(image), instance.since)
+            url = f"http://{instance.address(PORT)}/{text}"
+            in_network(instance.network, lambda at=url: urllib.request.urlopen(at).close())
+            assert instance.contains(LOG, "/first")
+            with (
+                pytest.raises(InputError, match="another instance uses it"),
+                host_instance(image, data=data),
+            ):
+                pytest.fail("two instances have one data folder")
+    assert sorted(path.name for path in data.iterdir()) == [
+        ".onejob", ".onejob-logs", ".onejob-logs.img", ".onejob-owner",
+    ]  # fmt: skip
+    assert list((data / ".onejob-logs").iterdir()) == []
+    assert (data / ".onejob-logs.img").stat().st_blocks * 512 >= 16384 * 1024  # without holes
 
 
 def test_a_service_that_crashes_in_a_loop_is_stopped_for_good(

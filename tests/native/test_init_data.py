@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,39 @@ def test_a_partition_without_room_for_the_first_content_is_refused(container: Co
     container.start()
     assert container.status() == 1
     assert "cannot copy /var/log/job/seed: No space left on device" in container.console
+
+
+# ---- the logs' share --------------------------------------------------------------------------
+
+
+def share(container: Container, size_kib: int) -> None:
+    """The folder of the job's logs lies in a share of so much."""
+    container.plan["mounts"][-1]["share"] = True
+    container.plan["share_kib"] = size_kib
+
+
+def test_logs_cannot_grow_beyond_their_share(container: Container) -> None:
+    share(container, 256)
+    container.start("fill")
+    container.await_text("ready")
+    assert len(container.text_of("/var/log/job/big")) == 65536
+    logs, data = (os.statvfs(container.outside(path)) for path in ("/var/log/job", "/.onejob/data"))
+    assert (logs.f_blocks * logs.f_frsize, logs.f_bfree) == (256 * 1024, 0)
+    assert data.f_bavail * data.f_frsize > 3 * 1024 * 1024
+
+
+def test_a_share_that_nobody_keeps_small_is_said(container: Container) -> None:
+    data = with_folder(container)
+    share(container, 256)
+    container.start()
+    container.await_text("ready")
+    assert "onejob: logs can fill the data partition: nothing is mounted on" in container.console
+    assert (data / ".onejob-logs/var/log/job").is_dir()
+    assert not (data / "var").exists()
+
+
+def test_a_mount_in_a_share_of_no_size_is_refused(container: Container) -> None:
+    share(container, 0)
+    container.start()
+    assert container.status() == 1
+    assert "a mount lies in a `share` that has no `share_kib`" in container.console

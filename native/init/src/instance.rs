@@ -33,6 +33,8 @@ pub struct Instance {
     pub groups: Vec<u32>,
     pub hostname: String,
     pub mounts: Vec<Mount>,
+    /// How large the logs' share of the data partition is.
+    pub share_kib: Option<u64>,
     pub machine: Machine,
     pub limits: Vec<Limit>,
     pub schedule: Schedule,
@@ -141,6 +143,9 @@ pub struct Mount {
     /// The service cannot change anything there; process 1 can.
     #[serde(default)]
     pub read_only: bool,
+    /// Data only: it lies in the logs' share.
+    #[serde(default)]
+    pub share: bool,
     /// devtmpfs only: the device nodes that stay, by path; all of them where this is absent.
     pub devices: Option<Vec<String>>,
 }
@@ -300,12 +305,12 @@ fn fault_of(instance: &Instance) -> Option<&'static str> {
         (instance.logs.len() > MOST_LOGS, "more `logs` than 1024"),
         (instance.logs.iter().any(|(path, _)| !is_plain(path)), "a path of `logs` is not absolute"),
     ];
-    let mut faults = faults.into_iter().chain(faults_of_mounts(&instance.mounts));
+    let mut faults = faults.into_iter().chain(faults_of_mounts(&instance.mounts, instance.share_kib));
     let found = faults.find(|(wrong, _)| *wrong).map(|(_, words)| words);
     found.or_else(|| fault_of_landlock(instance.landlock.as_ref()?))
 }
 
-fn faults_of_mounts(mounts: &[Mount]) -> [(bool, &'static str); 5] {
+fn faults_of_mounts(mounts: &[Mount], share_kib: Option<u64>) -> [(bool, &'static str); 7] {
     [
         (
             mounts.iter().any(|mount| !is_plain(&mount.path) || mount.path == "/"),
@@ -322,6 +327,14 @@ fn faults_of_mounts(mounts: &[Mount]) -> [(bool, &'static str); 5] {
         (
             mounts.iter().any(|mount| mount.devices.is_some() && mount.kind != Kind::Devtmpfs),
             "`devices` belong to a devtmpfs",
+        ),
+        (
+            mounts.iter().any(|mount| mount.share && mount.kind != Kind::Data),
+            "`share` belongs to a data mount",
+        ),
+        (
+            mounts.iter().any(|mount| mount.share) && share_kib.is_none_or(|size| size == 0),
+            "a mount lies in a `share` that has no `share_kib`",
         ),
         (has_nested_data(mounts), "a data mount lies inside another one"),
     ]

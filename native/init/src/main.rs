@@ -42,6 +42,7 @@ mod seccomp;
 mod seed;
 mod service;
 mod settle;
+mod share;
 mod shutdown;
 mod start;
 mod supervisor;
@@ -84,7 +85,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let policy = if filtered { Some(seccomp::load_policy()?) } else { None };
     let rows = if filtered { rows::Rows::load(&instance.rows)? } else { None };
     set_identity(&instance, &place)?;
-    let held = mounts::mount_all(&instance.mounts, &place, &instance.name)?; // also seeds them
+    let held = mounts::mount_all(&instance, &place)?; // also seeds them
     logs::lift_all(&instance.logs);
     count_files::make_all(&instance)?;
     mounts::seal_root()?;

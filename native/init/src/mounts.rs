@@ -18,10 +18,11 @@ use rustix::process::{chdir, fchdir};
 use crate::console::say;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::files::{make_directories, open_directory};
-use crate::instance::{Kind, Mount};
+use crate::instance::{Instance, Kind, Mount};
 use crate::partition::{self, DATA, Held};
 use crate::place::Place;
 use crate::seed;
+use crate::share::{self, LOGS};
 
 pub const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const LACKS_DIRECTORY: &str = "the root must have that directory: build the image again";
@@ -41,14 +42,13 @@ pub fn flags_of(kind: Kind) -> MountFlags {
     pseudo(kind).map_or(HARMLESS, |(_, _, flags)| flags)
 }
 
-/// Mount everything. Returns what holds the data partition, for `shutdown` to release. `name` is the
-/// service's, to which the partition has to belong.
-pub fn mount_all(mounts: &[Mount], place: &Place, name: &str) -> Outcome<Held> {
+/// Mount everything. Returns what holds the data partition, for `shutdown` to release.
+pub fn mount_all(instance: &Instance, place: &Place) -> Outcome<Held> {
     let mut held = Held::default();
-    for entry in mounts {
+    for entry in &instance.mounts {
         match entry.kind {
             Kind::Tmpfs => mount_tmpfs(entry)?,
-            Kind::Data => mount_data(entry, place, name, &mut held)?,
+            Kind::Data => mount_data(entry, place, instance, &mut held)?,
             _ => mount_pseudo(entry, place)?,
         }
     }
@@ -130,14 +130,18 @@ pub fn new_tmpfs(path: &str, size_kib: u64, mode: u32) -> Outcome<()> {
         .or_fail(format_args!("cannot mount tmpfs on {path}"))
 }
 
-/// A directory of the data partition over the same directory of the root.
-fn mount_data(entry: &Mount, place: &Place, name: &str, held: &mut Held) -> Outcome<()> {
+/// A directory of the data partition, or of the logs' share of it, over the same directory of the root.
+fn mount_data(entry: &Mount, place: &Place, instance: &Instance, held: &mut Held) -> Outcome<()> {
     let path = entry.path.as_str();
     if held.mounts.is_empty() {
-        held.lock = partition::mount_partition(&place.data, name)?;
+        held.lock = partition::mount_partition(&place.data, &instance.name)?;
         held.mounts.push(String::from(DATA));
+        if let Some(size_kib) = instance.share_kib {
+            share::prepare(&place.data, size_kib)?;
+        }
     }
-    let top = open_directory(CWD, DATA).or_fail_hint(format_args!("cannot open {DATA}"), LACKS_DIRECTORY)?;
+    let top = if entry.share { LOGS } else { DATA };
+    let top = open_directory(CWD, top).or_fail_hint(format_args!("cannot open {top}"), LACKS_DIRECTORY)?;
     seed::seed_directory(top.as_fd(), path)?;
     let directory = make_directories(top.as_fd(), path)?;
     // By descriptor: on the partition a service may have left symbolic links for us.

@@ -22,8 +22,8 @@ pub const DATA: &str = "/.onejob/data";
 const OWNER: &str = ".onejob-owner";
 const UNFINISHED_OWNER: &str = ".onejob-owner-unfinished";
 const LONGEST_NAME: usize = 256;
-/// What mke2fs(8) makes.
-const OF_EXT4: &str = "lost+found";
+/// What mke2fs(8) makes, and what `onejob run` does on a host.
+const OF_NOBODY: [&str; 3] = ["lost+found", ".onejob-logs", ".onejob-logs.img"];
 
 /// What process 1 holds of the data partition until the end.
 #[derive(Default)]
@@ -74,7 +74,11 @@ fn wait_for_device(device: &str) -> Outcome<()> {
 /// The kernel plays the journal back, if there is anything in it. After an error nothing more is
 /// written, whatever the file system's own setting.
 fn mount_device(device: &str) -> Outcome<()> {
-    let mounted = mount(device, DATA, c"ext4", HARMLESS, c"errors=remount-ro");
+    let mounted = match mount(device, DATA, c"ext4", HARMLESS, c"errors=remount-ro,prjquota") {
+        // It was made without them; share.rs says what that means.
+        Err(Errno::INVAL) => mount(device, DATA, c"ext4", HARMLESS, c"errors=remount-ro"),
+        outcome => outcome,
+    };
     let hint = match mounted {
         Err(Errno::ROFS | Errno::ACCESS) => "the disk is read-only: attach it so that it can be written",
         _ => {
@@ -136,7 +140,7 @@ fn refuse_foreign(top: BorrowedFd) -> Outcome<()> {
     for entry in Dir::read_from(top).or_fail(problem)? {
         let entry = entry.or_fail(problem)?;
         let found = text_of(entry.file_name().to_bytes());
-        if ![".", "..", OF_EXT4, UNFINISHED_OWNER].contains(&found.as_str()) {
+        if ![".", "..", UNFINISHED_OWNER].contains(&found.as_str()) && !OF_NOBODY.contains(&found.as_str()) {
             return Err(Failure::new(
                 format_args!("the data partition has {found:?} on it, and no {OWNER} that says whose it is"),
                 "give an empty one; or write the name of the service to that file, if it is its",

@@ -1,31 +1,46 @@
-"""Disk images for the data of a service: an empty ext4."""
+"""Disk images for the data of a service: an empty ext4; and whose turn it is to use one."""
 
+import fcntl
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
-from onejob.model.errors import LacksError
+from onejob.model.errors import InputError, LacksError
 
 DATA_MIB = 64
-# No blocks kept for root; quotas by project, so that logs can be given their share.
-_FILE_SYSTEM = ["-m", "0", "-L", "onejob-data", "-O", "quota,project", "-E"]
-_QUOTA = "quotatype=prjquota"
+# A disk is so many times as large as the logs' share of it.
+_TIMES_SHARE = 4
+# No blocks kept for root.
+_FILE_SYSTEM = ["-m", "0", "-L", "onejob-data"]
+# By project: so process 1 gives the logs their share.
+_QUOTAS, _QUOTA_KIND = ["-O", "quota,project"], "quotatype=prjquota"
 
 
-def make_data_disk(path: Path, size_mib: int, identity: str = "") -> None:
+def data_mib(share_kib: int) -> int:
+    """How large a disk is made for data, of which the logs have a share."""
+    return max(DATA_MIB, _TIMES_SHARE * share_kib // 1024)
+
+
+def make_data_disk(path: Path, size_mib: int, identity: str = "", *, quotas: bool = True) -> None:
     """A sparse disk image at `path` with an empty ext4; whole, or not there.
 
-    With `identity`, a UUID, the same bytes each time.
+    With `identity`, a UUID, the same bytes each time. `quotas` need a kernel that has them.
     """
     mkfs = find_tool("mkfs.ext4", "e2fsprogs")
-    words, environment = [_QUOTA], None
+    words, environment = list(_QUOTAS) if quotas else [], None
+    extended = [_QUOTA_KIND] if quotas else []
     if identity:
-        words = [f"{_QUOTA},hash_seed={identity}", "-U", identity]
+        words += ["-U", identity]
+        extended.append(f"hash_seed={identity}")
         environment = {**os.environ, "E2FSPROGS_FAKE_TIME": "1"}
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("xb") as file:
             os.truncate(file.fileno(), size_mib * 1024 * 1024)
+        words += ["-E", ",".join(extended)] if extended else []
         run_tool(
             [mkfs, "-q", "-F", *_FILE_SYSTEM, *words, partial], timeout=60, environment=environment
         )
@@ -34,3 +49,26 @@ def make_data_disk(path: Path, size_mib: int, identity: str = "") -> None:
         raise LacksError(f"data disk {path}: {error.strerror}", "free some space") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_disk(path: Path) -> Iterator[int]:
+    """A descriptor that keeps other instances from the disk image; whoever has a copy holds on.
+
+    InputError where it cannot be a disk, or is in use.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        hint = "give a disk image that can be written"
+        raise InputError(f"data disk {path}: {error.strerror}", hint) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InputError(f"data disk {path} is no file", "give a disk image")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError as error:
+        hint = "stop that one, or give another disk"
+        raise InputError(f"data disk {path}: another instance uses it", hint) from error
+    finally:
+        os.close(descriptor)

@@ -38,6 +38,8 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
             "required": plan.landlock == "required",
             "domains": domains_of(plan.grants, _init_path(plan)),
         }
+    if plan.share_kib:
+        instance["share_kib"] = plan.share_kib
     if plan.logs:
         instance["logs"] = [(log.path, log.changes) for log in plan.logs]
     if places:
@@ -122,5 +124,6 @@ def _mount(mount: Mount) -> dict[str, Any]:
     words: dict[str, Any] = {"path": mount.path, "kind": mount.kind}
     words |= {"read_only": True} if mount.read_only else {}
     words |= {"devices": mount.devices} if mount.devices else {}
+    words |= {"share": True} if mount.share else {}
     sizes = {"size_kib": mount.size_kib, "mode": mount.mode}
     return {**words, **{key: value for key, value in sizes.items() if value is not None}}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onejob.base.boot_line import boot_line
-from onejob.base.data_disk import DATA_MIB, make_data_disk
+from onejob.base.data_disk import data_mib, make_data_disk
 from onejob.exporter.form import Export, to_text
 from onejob.exporter.kernel_needs import Need, need_kernel
 from onejob.exporter.vmlinux import unpack_kernel
@@ -41,7 +41,7 @@ def export_firecracker(image: Image, folder: Path) -> Export:
     shutil.copyfile(image.root, folder / ROOT)
     if has_data(plan):
         identity = str(uuid.UUID(image.manifest.verity.root_hash[:32], version=4))
-        make_data_disk(folder / DATA, DATA_MIB, identity)
+        make_data_disk(folder / DATA, data_mib(plan.share_kib), identity)
     (folder / CONFIG).write_text(to_text(configuration(image)))
     tap = tap_name(image)
     ports = "".join(f"    curl http://{GUEST}:{port}/\n" for port in plan.service.ports[:1])

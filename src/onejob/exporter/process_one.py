@@ -17,8 +17,8 @@ _REASONS = {
     "data and logs: seeded, extended, made whole": (
         "access", "close", "dup2", "fallocate", "fchmod", "fchmodat", "fchown", "fchownat",
         "fcntl", "fdatasync", "flock", "fstat", "fsync", "getdents64", "ioctl", "lseek",
-        "mkdirat", "newfstatat", "openat", "openat2", "pread64", "pwrite64", "read", "readlinkat",
-        "renameat", "symlinkat", "sync", "syncfs", "unlinkat", "write",
+        "mkdirat", "newfstatat", "openat", "openat2", "pread64", "pwrite64", "quotactl_fd", "read",
+        "readlinkat", "renameat", "symlinkat", "sync", "syncfs", "unlinkat", "write",
     ),
     "waiting, timing, talking": (
         "clock_gettime", "close_range", "getrandom", "nanosleep", "pipe2", "ppoll",

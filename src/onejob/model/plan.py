@@ -83,7 +83,7 @@ class Mount(Noun):
     """What process 1 mounts, in order: `data` on the writable partition, the rest in memory.
 
     The service can change nothing in what is `read_only` (sysfs is, in any case). Of `devtmpfs`,
-    only the nodes `devices` stay.
+    only the nodes `devices` stay. `share`: it is data in the logs' share of the partition.
     """
 
     path: AbsolutePath
@@ -92,6 +92,7 @@ class Mount(Noun):
     size_kib: int | None = None
     mode: int | None = None
     read_only: bool = False
+    share: bool = False
     devices: tuple[AbsolutePath, ...] = ()
 
 
@@ -198,12 +199,13 @@ class Dimension(Noun):
 
     `kind` says who holds it: the `machine` that must have as much, a resource `limit` of each
     process (setrlimit(2) names), a `sysctl`, the `cgroup` of a container, the `schedule` of the
-    service's processes, or the `kernel` as it is built and started. `source` is the fact that it
+    service's processes, a `share` of the data partition, or the `kernel` as it is built and
+    started. `source` is the fact that it
     was decided from, `head_room` what was added to it.
     """
 
     name: str
-    kind: Literal["machine", "limit", "sysctl", "cgroup", "schedule", "kernel"]
+    kind: Literal["machine", "limit", "sysctl", "cgroup", "schedule", "share", "kernel"]
     value: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$")]
     unit: str = ""
     source: str
@@ -341,6 +343,11 @@ class Plan(Noun):
     def sizes(self, kind: str) -> dict[str, str]:
         """The values of one kind of dimension, by name."""
         return {each.name: each.value for each in self.dimensions if each.kind == kind}
+
+    @property
+    def share_kib(self) -> int:
+        """The logs' share of the data partition; 0 where there is none."""
+        return int(self.sizes("share").get("logs", 0))
 
     def sysctls(self) -> dict[str, str]:
         """Everything that is written below /proc/sys at boot, sizes last."""

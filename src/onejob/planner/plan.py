@@ -10,6 +10,7 @@ from onejob.model.hardware import Hardware
 from onejob.model.plan import (
     Capability,
     Landlock,
+    Log,
     Machine,
     MemoryArray,
     MemoryManager,
@@ -54,6 +55,7 @@ from onejob.planner.memory_manager import (
 from onejob.planner.policy import plan_calls, plan_settings
 from onejob.planner.ports import plan_network
 from onejob.planner.restart import plan_restart
+from onejob.planner.share import plan_share, share_logs
 
 ROOT_FORMAT = RootFormat(
     filesystem="squashfs",
@@ -84,7 +86,7 @@ def make_plan(
     profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
     arrays, manager = _plan_memory(profile, workload, choices)
-    mounts, write_warnings = plan_mounts(profile)
+    mounts, logs, write_warnings = _plan_places(profile)
     mounts += manager_mounts(manager, arrays)
     landlock, landlock_warnings = _landlock(choices.landlock, evidence)
     changes = manager_changes(manager, arrays)
@@ -114,10 +116,10 @@ def make_plan(
         **_plan_calls(profile, chosen, trust),
         landlock=landlock,
         grants=plan_grants(profile, mounts, files, changes) if landlock != "none" else (),
-        logs=plan_logs(profile, mounts),
+        logs=logs,
         memory=arrays,
         memory_manager=manager,
-        dimensions=plan_dimensions(evidence, machine, chosen),
+        dimensions=plan_dimensions(evidence, machine, chosen) + plan_share(profile, mounts, logs),
         settings=plan_settings(chosen),
         capabilities=_plan_capabilities(evidence, service),
         network=network,
@@ -144,6 +146,16 @@ def _choose(
     return choose_components(
         components, evidence, hardware, filesystems, trust, natives, protections, search.sources()
     )
+
+
+def _plan_places(
+    profile: Profile,
+) -> tuple[tuple[Mount, ...], tuple[Log, ...], tuple[str, ...]]:
+    """Where the service can write, its logs among that, and warnings about both."""
+    mounts, refused = plan_mounts(profile)
+    logs = plan_logs(profile, mounts)
+    mounts, unlimited = share_logs(profile, mounts, logs)
+    return mounts, logs, refused + unlimited
 
 
 def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:

@@ -9,6 +9,7 @@ _HOLDERS = {
     "limit": "each process",
     "sysctl": "kernel, set at boot",
     "schedule": "the service",
+    "share": "data partition",
     "kernel": "kernel, built in",
 }
 

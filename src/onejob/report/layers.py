@@ -49,7 +49,8 @@ def devices_table(plan: Plan) -> Table:
     """The whole mapping: each mount with its device and the rules that hold on it."""
     rows = [("/", _device(plan, None), "read-only", "all that no other line has")]
     rows += [
-        (mount.path, _device(plan, mount), _rules(mount), mount.reason) for mount in plan.mounts
+        (mount.path, _device(plan, mount), _rules(plan, mount), mount.reason)
+        for mount in plan.mounts
     ]
     return Table("where paths lie", ("from", "device", "rules", "reason"), tuple(rows))
 
@@ -167,9 +168,10 @@ def _device(plan: Plan, mount: Mount | None) -> str:
     return "memory" if mount.kind == "tmpfs" else f"kernel ({mount.kind})"
 
 
-def _rules(mount: Mount) -> str:
+def _rules(plan: Plan, mount: Mount) -> str:
     """What process 1 mounts it with (native/init/src/mounts.rs)."""
     size = f", at most {mount.size_kib} KiB" if mount.size_kib else ""
+    size += f", logs have at most {plan.share_kib} KiB together" if mount.share else ""
     nodev = "" if mount.kind == "devtmpfs" else "nodev, "
     read_only = mount.read_only or mount.kind == "sysfs"
     return f"{'read-only, ' if read_only else ''}nosuid, {nodev}noexec{size}"

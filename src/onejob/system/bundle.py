@@ -95,7 +95,8 @@ def _mounts(plan: Plan, data: Path) -> list[dict[str, Any]]:
             entry = {"destination": mount.path, "type": kind, "source": kind, "options": options}
             mounts.append(entry)
     if has_data(plan):
-        options = ["bind", "rw", "nosuid", "nodev", "noexec"]
+        # With the logs' share, which may be mounted in it.
+        options = ["rbind", "rw", "nosuid", "nodev", "noexec"]
         mounts.append(
             {"destination": DATA, "type": "bind", "source": str(data), "options": options}
         )

@@ -26,6 +26,7 @@ from onejob.system.console import Console
 from onejob.system.control import Control
 from onejob.system.fitness import check_host
 from onejob.system.instance import Instance, OnText
+from onejob.system.log_share import LogShare, log_share
 from onejob.system.network import private_network
 
 RUN = Path("/run")
@@ -33,8 +34,13 @@ END_TIMEOUT_S = 10.0
 RELEASE_TIMEOUT_S = 3.0
 
 # The control socket becomes descriptor 3, the first that runc passes on. Only bash, not every
-# sh, takes a descriptor of two digits. $1 socket, $2 mount, $3 file system, $4 image, $5 root.
-_ENTER = '"$2" -t "$3" -o loop,ro,nodev,nosuid "$4" "$5" && exec "${@:6}" 3<&"$1"'
+# sh, takes a descriptor of two digits. $1 socket, $2 mount, $3 file system, $4 image, $5 root,
+# $6 image of the logs' share and $7 its place, or empty.
+_ENTER = (
+    '"$2" -t "$3" -o loop,ro,nodev,nosuid "$4" "$5" &&'
+    ' if [ -n "$6" ]; then "$2" -t ext4 -o loop,nodev,nosuid,noexec "$6" "$7"; fi &&'
+    ' exec "${@:8}" 3<&"$1"'
+)
 
 
 class HostInstance(Instance):
@@ -69,7 +75,9 @@ def host_instance(
         if not host_network:
             network = stack.enter_context(private_network(image.plan.sysctls()))
         data = data or folder / "data"
-        container = Container(folder, image, network, data, driven)
+        data.mkdir(parents=True, exist_ok=True)
+        share = stack.enter_context(log_share(image.plan, data))
+        container = Container(folder, image, network, data, share, driven)
         stack.callback(lift_append_only, image.plan, data)
         stack.callback(container.await_released)
         console = Console(on_text)
@@ -86,7 +94,7 @@ def host_instance(
         instance.since = container.since
         instance.data = data
         instance.await_started()
-        container.note_loop_device()
+        container.note_loop_devices()
         yield instance
         if recording is not None:
             container.finish_recording()
@@ -106,14 +114,19 @@ class Container:
     """runc and what it needs on disk."""
 
     def __init__(
-        self, folder: Path, image: Image, network: Path | None, data: Path, driven: bool
+        self,
+        folder: Path,
+        image: Image,
+        network: Path | None,
+        data: Path,
+        share: LogShare | None,
+        driven: bool,
     ) -> None:
-        self._folder, self._image = folder, image
+        self._folder, self._image, self._share = folder, image, share
         self._name = f"onejob-{secrets.token_hex(6)}"
         self._runc = find_tool("runc", "runc")
         self._root = folder / "root"
         self._root.mkdir()
-        data.mkdir(parents=True, exist_ok=True)
         config = bundle_config(
             image.plan,
             self._root,
@@ -126,7 +139,7 @@ class Container:
         (folder / "config.json").write_text(json.dumps(config))
         self._process: subprocess.Popen[bytes] | None = None
         self._probe: Probe | None = None
-        self._loop: Path | None = None
+        self._loops: list[Path] = []
         self.since = 0.0
 
     def start(self, console: Console, control: int, recording: Path | None) -> None:
@@ -136,14 +149,18 @@ class Container:
         if recording is not None:
             self._probe = Probe(
                 argv, recording, output=console.writing, environment=_environment(),
-                pass_fds=[control],
+                pass_fds=self._passed(control),
             )  # fmt: skip
             self.since = self._probe.started_at
             return
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=console.writing, stderr=console.writing,
-            cwd="/", env=_environment(), pass_fds=[control], start_new_session=True,
+            cwd="/", env=_environment(), pass_fds=self._passed(control), start_new_session=True,
         )  # fmt: skip
+
+    def _passed(self, control: int) -> list[int]:
+        """The lock, too: it holds as long as anything of the container is there."""
+        return [control, *([self._share.lock] if self._share else [])]
 
     def _command(self, control: int) -> list[str]:
         runc = [*self._runc_words(), "run", "--bundle", str(self._folder), "--preserve-fds", "1"]
@@ -151,7 +168,8 @@ class Container:
         mount = [find_tool("mount", "mount"), self._image.plan.root.filesystem]
         unshare = [find_tool("unshare", "util-linux"), "--mount", "--propagation", "private"]
         image = str(self._image.root.absolute())
-        return [*unshare, "--", *enter, *mount, image, str(self._root), *runc, self._name]
+        share = [str(self._share.image), str(self._share.folder)] if self._share else ["", ""]
+        return [*unshare, "--", *enter, *mount, image, str(self._root), *share, *runc, self._name]
 
     def _runc_words(self) -> list[str]:
         return [self._runc, "--root", str(self._folder / "runc")]
@@ -186,19 +204,22 @@ class Container:
                     stdin=subprocess.DEVNULL, capture_output=True, timeout=END_TIMEOUT_S,
                 )  # fmt: skip
 
-    def note_loop_device(self) -> None:
-        """Remember what the root is mounted from; only runc's own mount namespace shows it."""
+    def note_loop_devices(self) -> None:
+        """Remember what is mounted from files; only runc's own mount namespace shows it."""
         runc = self._probe or self._process
         with suppress(OSError):
             for line in Path(f"/proc/{runc.pid if runc else 0}/mountinfo").read_text().splitlines():
                 fields, _, source = line.partition(" - ")
-                if fields.split()[4] == str(self._root):
-                    self._loop = Path("/sys/block", Path(source.split()[1]).name, "loop")
+                if fields.split()[4] in self._places():
+                    self._loops.append(Path("/sys/block", Path(source.split()[1]).name, "loop"))
+
+    def _places(self) -> tuple[str, ...]:
+        return (str(self._root), *([str(self._share.folder)] if self._share else []))
 
     def await_released(self) -> None:
-        """Return when the kernel has let go of the loop device, which it does in the background."""
+        """Return when the kernel has let go of loop devices, which it does in the background."""
         deadline = time.monotonic() + RELEASE_TIMEOUT_S
-        while self._loop and self._loop.exists() and time.monotonic() < deadline:
+        while any(loop.exists() for loop in self._loops) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 

@@ -1,18 +1,14 @@
 """An image in a QEMU guest: its own kernel booted directly, no firmware, no boot loader."""
 
-import fcntl
-import os
 import socket
-import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from onejob.base.data_disk import DATA_MIB, make_data_disk
+from onejob.base.data_disk import data_mib, locked_disk, make_data_disk
 from onejob.base.process import end_group
-from onejob.model.errors import InputError
 from onejob.model.image import Image
 from onejob.system.console import Console
 from onejob.system.control import Control
@@ -85,7 +81,7 @@ def qemu_instance(
         folder = stack.enter_context(private_folder())
         disk = data or folder / "data.img"
         if not disk.exists():
-            make_data_disk(disk, DATA_MIB)
+            make_data_disk(disk, data_mib(image.plan.share_kib))
         lock = stack.enter_context(locked_disk(disk))
         accelerator = accelerator or find_accelerator(kernel, how)
         memory = memory_mib or -(-image.plan.machine.memory_kib // 1024)
@@ -140,29 +136,6 @@ class Guest:
     def end(self) -> None:
         """End it at once if it still runs. Its disk is temporary, or is whole at any moment."""
         end_group(self._process)
-
-
-@contextmanager
-def locked_disk(path: Path) -> Iterator[int]:
-    """A descriptor that keeps other instances from the disk image; whoever has a copy holds on.
-
-    InputError where it cannot be a disk, or is in use.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        hint = "give a disk image that can be written"
-        raise InputError(f"data disk {path}: {error.strerror}", hint) from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InputError(f"data disk {path} is no file", "give a disk image")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield descriptor
-    except BlockingIOError as error:
-        hint = "stop that one, or give another disk"
-        raise InputError(f"data disk {path}: another instance uses it", hint) from error
-    finally:
-        os.close(descriptor)
 
 
 def _free_forwards(image: Image, publish: Sequence[Publish]) -> list[Publish]:

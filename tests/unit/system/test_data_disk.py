@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from onejob.base.data_disk import locked_disk
 from onejob.model.errors import InputError
-from onejob.system.qemu import locked_disk
 
 
 def test_a_disk_is_used_by_one_instance_at_a_time(tmp_path: Path) -> None:

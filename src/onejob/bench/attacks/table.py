@@ -83,7 +83,10 @@ _FILES = (
         "overwrite a log", "overwrite-log {logs}/access.log",
         marked("{logs}/access.log"), "logs can only be extended",
     ),
-    Attack("fill the disk", "fill {logs}/access.log", STARVED, "each log has its share"),
+    Attack(
+        "fill the disk", "fill {logs}/access.log", STARVED,
+        "logs have a share of the disk, and no more",
+    ),
     Attack(
         "make a program set-user-id", "set-user-id {folder}/helper",
         proof("mode 4755", "the file is set-user-id"), _NO_CALL,
