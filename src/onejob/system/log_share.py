@@ -57,5 +57,6 @@ def _take_room(image: Path, descriptor: int) -> None:
 
 
 def _is_for_services(data: Path) -> bool:
+    """It is a service's, or has nothing but what is made before process 1 says whose it is."""
     names = set(os.listdir(data))
-    return _OWNER in names or not names
+    return _OWNER in names or names <= {FOLDER, _IMAGE, "lost+found"}
