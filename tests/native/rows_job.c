@@ -55,6 +55,15 @@ static void work_unsettled(void) { try_all("worker boot"); }
 static void work(void) { work_unsettled(); wait_once(0); try_all("worker serve"); }
 static void work_over(void) { wait_once(0); execl("/other", "/other", "second", NULL); say("exec: %s", strerror(errno)); }
 static long switches(void) { struct rusage use; getrusage(RUSAGE_THREAD, &use); return use.ru_nvcsw; }
+static char pages[100][4096];
+static long faults(void) { struct rusage usage; getrusage(RUSAGE_SELF, &usage); return usage.ru_minflt; }
+static void write_pages(const char *when) {
+    long before = faults();
+    for (int n = 0; n < 100; n += 2) pages[n][0]++;
+    say("%s: %ld faults", when, faults() - before);
+}
+static void work_on_pages(void) { wait_once(0); write_pages("worker"); }
+
 static void count_stops(const char *when, int calls) {
     long before = switches();
     for (int n = 0; n < calls; n++) syscall(SYS_getuid);
@@ -140,6 +149,7 @@ int main(int count, char **words) {
     if (!strcmp(verb, "wait-first")) { wait_once(0); try_all("main boot"); listening(); try_all("main listens"); }
     if (!strcmp(verb, "denied")) { settle(); for (int n = 0; n < 23; n++) { errno = 0; syscall(SYS_getppid, 1, 2, 3, 4, 5, 6); } say("errno %d", errno); }
     if (!strcmp(verb, "workers")) { listening(); worker(work); wait_once(0); worker(work); try_all("main serve"); }
+    if (!strcmp(verb, "pages")) { listening(); write_pages("main"); worker(work_on_pages); wait_once(0); write_pages("main again"); }
     if (!strcmp(verb, "worker-execs")) { listening(); worker(work_over); }
     if (!strcmp(verb, "exec")) execl("/other", "/other", "second", NULL);
     if (!strcmp(verb, "thread")) in_thread(other_thread, 0, settle);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from init_container import ASK, Container, call_filter
 from rows_container import (
@@ -32,6 +34,14 @@ def test_boot_row_holds_from_main_on_and_serve_row_from_waiting_on(any_rows: Con
     any_rows.await_text("ready")
     assert verdicts(any_rows, "main boot") == [allowed("getppid", "gettid")]
     assert verdicts(any_rows, "main serve") == [allowed()]
+
+
+def test_who_settles_has_its_pages_and_so_has_its_parent(any_rows: Container) -> None:
+    any_rows.start("pages")
+    any_rows.await_text("ready")
+    said = dict(re.findall(r"^(main|worker|main again): (\d+) faults$", any_rows.console, re.M))
+    assert int(said.pop("main")) > 40
+    assert said == {"worker": "0", "main again": "0"}
 
 
 def test_waiting_settles_only_who_listens(rows: Container) -> None:

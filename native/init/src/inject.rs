@@ -2,7 +2,8 @@
 //!
 //! It stands at the entry of a call of its own. For a filter, that call is turned into mmap(2), which
 //! brings a page to write the filter to; then its `syscall` instruction runs again for seccomp(2),
-//! again for munmap(2), and at last for what the thread wanted in the first place. For a Landlock
+//! again for munmap(2), and at last for what the thread wanted in the first place. A process that is
+//! ready makes madvise(2) in between, for pages that it is going to touch (`own_pages.rs`). For a Landlock
 //! domain the three are a call that no kernel has, to which process 1 answers with the descriptor of
 //! the domain (seccomp_unotify(2)), landlock_restrict_self(2) and close(2). No code of the service is
 //! touched and none of its memory is borrowed, so it makes no difference whether it is linked
@@ -14,11 +15,13 @@ use alloc::vec::Vec;
 use rustix::io::{Errno, Result};
 
 use crate::landlock::RESTRICT_SELF;
+use crate::own_pages::Range;
 use crate::ptrace::{self, At, ORIGINAL_RAX, R8, R9, R10, RAX, RDI, RDX, RIP, RSI, Registers};
 
 const CLOSE: u64 = 3;
 const MMAP: u64 = 9;
 const MUNMAP: u64 = 11;
+const MADVISE: u64 = 28;
 const SECCOMP: u64 = 317;
 /// The last number below those of x32, and of no call: so no policy allows it, and process 1 is asked.
 const ASK: u64 = 0x3fff_ffff;
@@ -43,7 +46,8 @@ pub enum Step {
 
 enum Errand {
     /// The filter, and where it is in the memory of the thread: struct sock_fprog, then the instructions.
-    Filter { instructions: Vec<u64>, address: u64 },
+    /// Before it, these ranges of pages are touched.
+    Filter { instructions: Vec<u64>, address: u64, pages: Vec<Range> },
     /// Its number, and the descriptor that the thread has of it.
     Domain { number: usize, descriptor: u64 },
 }
@@ -61,9 +65,9 @@ pub struct Injection {
 
 impl Injection {
     /// Begin to put a filter on the thread, which has then to go on to its next call stop.
-    pub fn of_filter(tid: i32, instructions: &[u64]) -> Result<Injection> {
+    pub fn of_filter(tid: i32, instructions: &[u64], pages: Vec<Range>) -> Result<Injection> {
         let size = size_of_filter(instructions);
-        let errand = Errand::Filter { instructions: instructions.to_vec(), address: 0 };
+        let errand = Errand::Filter { instructions: instructions.to_vec(), address: 0, pages };
         Injection::begin(tid, errand, MMAP, [0, size, READ_WRITE, PRIVATE_ANONYMOUS])
     }
 
@@ -108,6 +112,8 @@ impl Injection {
         match self.call {
             MMAP | ASK if (-4095..0).contains(&result) => return self.finish(error_of(result)),
             MMAP => self.install(result.cast_unsigned())?,
+            // Where it fails, they are touched when they are needed, as ever.
+            MADVISE => self.go_on()?,
             ASK => self.restrict(result.cast_unsigned())?,
             SECCOMP | RESTRICT_SELF => {
                 // With TSYNC a positive result names a thread that has filters of its own.
@@ -120,15 +126,24 @@ impl Injection {
     }
 
     fn install(&mut self, page: u64) -> Result<()> {
-        let Errand::Filter { instructions, address } = &mut self.errand else { return Ok(()) };
+        let Errand::Filter { instructions, address, .. } = &mut self.errand else { return Ok(()) };
         *address = page;
         let mut words = Vec::with_capacity(instructions.len() + 2);
         words.extend([instructions.len() as u64, page + 16]);
         words.extend(instructions.iter());
         self.result = ptrace::write_memory(self.tid, page, &words);
         match self.result {
-            Ok(()) => self.make(SECCOMP, [SET_MODE_FILTER, TSYNC, page, 0]),
+            Ok(()) => self.go_on(),
             Err(_) => self.tidy_up(),
+        }
+    }
+
+    /// The next range of pages, or the filter.
+    fn go_on(&mut self) -> Result<()> {
+        let Errand::Filter { address, pages, .. } = &mut self.errand else { return Ok(()) };
+        match (pages.pop(), *address) {
+            (Some((start, size, how)), _) => self.make(MADVISE, [start, size, how, 0]),
+            (None, address) => self.make(SECCOMP, [SET_MODE_FILTER, TSYNC, address, 0]),
         }
     }
 
@@ -141,7 +156,7 @@ impl Injection {
 
     fn tidy_up(&mut self) -> Result<()> {
         match &self.errand {
-            Errand::Filter { instructions, address } => {
+            Errand::Filter { instructions, address, .. } => {
                 self.make(MUNMAP, [*address, size_of_filter(instructions), 0, 0])
             }
             Errand::Domain { descriptor, .. } => self.make(CLOSE, [*descriptor, 0, 0, 0]),

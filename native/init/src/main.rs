@@ -25,6 +25,7 @@ mod memory;
 mod mounts;
 mod observe;
 mod output;
+mod own_pages;
 mod partition;
 mod place;
 mod ports;

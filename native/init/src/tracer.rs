@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::inject::{Injection, Step};
 use crate::instance::{Denied, Instance};
 use crate::landlock::Domains;
+use crate::own_pages;
 use crate::ptrace::{self, At, CALL_STOP, ORIGINAL_RAX, RAX, SIGTRAP};
 use crate::rows::{LISTEN, Role, Rows, WATCHED, X86_64, standing};
 use crate::seccomp::Denial;
@@ -23,6 +24,9 @@ use crate::tracees::{Kin, Process, Tracees, kin_of};
 use crate::unnarrowed::{Unnarrowed, Why};
 use crate::{processes, resume, sys};
 
+/// So many processes get their pages: a service that forks one for each client does not wait for each.
+const MOST_POPULATED: u32 = 64;
+
 pub struct Tracer<'a> {
     rows: &'a Rows,
     domains: Option<&'a Domains>,
@@ -30,6 +34,8 @@ pub struct Tracer<'a> {
     pub unnarrowed: Unnarrowed,
     /// Whether any process has settled.
     pub settled: bool,
+    /// Processes that got their pages when they settled.
+    populated: u32,
     /// The calls that settle, where the plan names them.
     settling: &'a [u64],
     denied: Denied,
@@ -50,6 +56,7 @@ impl<'a> Tracer<'a> {
             tracees,
             unnarrowed: Unnarrowed::default(),
             settled: false,
+            populated: 0,
             settling: &instance.settling,
             denied: instance.denied,
         }
@@ -316,7 +323,12 @@ impl<'a> Tracer<'a> {
         }
         process.rows.push(row);
         process.filters = process.filters.map(|filters| filters + 1);
-        let begun = Injection::of_filter(tid, &self.rows.filters[row].instructions);
+        let pages = match serving && self.populated < MOST_POPULATED {
+            true => own_pages::of(process.pid),
+            false => Vec::new(),
+        };
+        self.populated += u32::from(serving);
+        let begun = Injection::of_filter(tid, &self.rows.filters[row].instructions, pages);
         self.take_injection(tid, begun);
     }
 

@@ -115,11 +115,12 @@ fn from_store(shard: Option<&Shard>, number: usize) -> Option<u32> {
     let Some(shard) = shard.filter(|shard| !shard.is_pending()) else {
         return one_from_store(number);
     };
-    let room = room_in_cache(arrays::array(number));
+    let array = arrays::array(number);
+    let (room, part) = (room_in_cache(array), part_of(array, threads::active()));
     let word = shard.stacks.word(number);
     let start = (word.load(Relaxed), shard.first_bit());
     let mut places = shard.stacks.places(number).iter();
-    let last = take_from_store(number, 1 + room / 2, start, |address| {
+    let last = take_from_store(number, 1 + part / 2, start, |address| {
         if let Some(place) = places.next() {
             place.store(address, Relaxed);
         }
@@ -170,12 +171,18 @@ pub fn spread(shard: &Shard, part: u32) {
 
 /// How many blocks of an array one thread may keep.
 fn room_in_cache(array: &Array) -> u32 {
-    let reserve = RESERVE.min(RESERVE_BYTES / array.block_size() as u32);
-    let part = match threads::active() {
+    match threads::active() {
         // Alone, a thread takes nothing from others; when others come it has to give (`begin`).
-        1 => array.blocks,
-        threads => (array.blocks / PART + reserve) / threads,
-    };
+        1 => array.blocks.min(SLOTS as u32),
+        threads => part_of(array, threads),
+    }
+}
+
+/// How many that others may need it takes from the store at once. Also who is alone takes no more: what
+/// it never frees it would keep from threads that come later.
+fn part_of(array: &Array, threads: u32) -> u32 {
+    let reserve = RESERVE.min(RESERVE_BYTES / array.block_size() as u32);
+    let part = (array.blocks / PART + reserve) / threads;
     part.min(SLOTS as u32)
 }
 
