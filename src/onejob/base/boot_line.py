@@ -3,18 +3,23 @@
 Source: the kernel's Documentation/admin-guide/kernel-parameters.txt.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from onejob.base.verity import kernel_argument
 from onejob.model.container import init_path
 from onejob.model.image import Image
 
-VERITY_DEVICE = "/dev/dm-0"
 
-
-def boot_line(image: Image, device: str, more: Iterable[str] = ()) -> str:
+def boot_line(
+    image: Image,
+    device: str,
+    more: Iterable[str] = (),
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> str:
     """The plan's words, then those that find the root on `device`, then `more`.
 
+    `before` and `after` the root's are devices that the kernel makes, too (kernel_argument).
     What was said already (the word before ``=``) is not said twice.
     """
     plan = image.plan
@@ -24,9 +29,9 @@ def boot_line(image: Image, device: str, more: Iterable[str] = ()) -> str:
         "quiet",
         "reboot=t",  # a triple fault is what QEMU exits on without ACPI
         "panic=-1",
-        kernel_argument(image.manifest.verity, device),
-        f"dm-mod.waitfor={device}",
-        f"root={VERITY_DEVICE}",
+        kernel_argument(image.manifest.verity, device, before, after),
+        *([] if before else [f"dm-mod.waitfor={device}"]),
+        f"root=/dev/dm-{len(before)}",
         "ro",
         f"rootfstype={plan.root.filesystem}",
         f"init={init_path(plan)}",

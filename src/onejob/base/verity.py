@@ -7,7 +7,7 @@ levels lie on the device from the topmost to level 0.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -38,16 +38,20 @@ def digest_block(salted: "hashlib._Hash", block: bytes) -> bytes:
     return hash_now.digest()
 
 
-def kernel_argument(verity: Verity, device: str) -> str:
-    """The kernel's ``dm-mod.create=`` word that makes /dev/dm-0 of `device`, read-only.
+def kernel_argument(
+    verity: Verity, device: str, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> str:
+    """The kernel's ``dm-mod.create=`` word that makes a checked, read-only device of `device`.
 
+    It is /dev/dm-N, with N devices `before` it; those and the ones `after` it in the same form.
     Source: the kernel's Documentation/admin-guide/device-mapper/dm-init.rst. It holds blanks, so
     it is quoted as the kernel's command line wants it.
     """
     sectors = verity.data_blocks * SECTORS_PER_BLOCK
     sizes = f"{verity.block_size} {verity.block_size} {verity.data_blocks} {verity.hash_start}"
     table = f"verity 1 {device} {device} {sizes} sha256 {verity.root_hash} {verity.salt or '-'}"
-    return f'dm-mod.create="vroot,,,ro,0 {sectors} {table}"'
+    devices = ";".join((*before, f"vroot,,,ro,0 {sectors} {table}", *after))
+    return f'dm-mod.create="{devices}"'
 
 
 def check_root(path: Path, verity: Verity) -> None:

@@ -9,6 +9,7 @@ from onejob.cli.rehearse import ImageArgument
 from onejob.cli.show import megabytes, out, print_table, progress
 from onejob.exporter.export import KINDS, export_image
 from onejob.exporter.form import README
+from onejob.exporter.options import QEMU_NETWORK, Options
 from onejob.model.image import open_image
 
 
@@ -17,6 +18,15 @@ def export(
     to: Annotated[str, typer.Option("--to", metavar="KIND", help=", ".join(KINDS))],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A new folder. Default: NAME-KIND")
+    ] = None,
+    ip: Annotated[
+        str, typer.Option("--ip", help="Disks: the kernel's ip=; QEMU's user network else.")
+    ] = QEMU_NETWORK,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Disks: sign what firmware starts (PEM).")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Disks: that of the key (PEM).")
     ] = None,
 ) -> None:
     """Export an image to a system that is not onejob's.
@@ -28,11 +38,12 @@ def export(
     Examples:
       onejob export nginx.onejob --to oci -o nginx-oci
       sh nginx-oci/run.sh
+      onejob export nginx.onejob --to disk --key my.key --certificate my.pem
     """
     opened = open_image(image)
     destination = output or Path(f"{opened.plan.name}-{to}")
     with progress() as shown:
-        made = export_image(opened, to, destination, shown)
+        made = export_image(opened, to, destination, shown, Options(ip, key, certificate))
     files = sorted(path for path in destination.rglob("*") if path.is_file())
     rows = [(str(p.relative_to(destination)), megabytes(p.stat().st_size)) for p in files]
     print_table(f"{destination}: {made.title}", ("file", "size"), rows)

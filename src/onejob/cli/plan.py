@@ -55,11 +55,11 @@ class LandlockChoice(StrEnum):
     none = "none"
 
 
-READY_HARDWARE = ("qemu-microvm", "qemu-q35")
+READY_HARDWARE = ("qemu-microvm", "qemu-q35", "qemu-q35-uefi")
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile (XML).")]
 HardwareOption = Annotated[
-    str, typer.Option("--hardware", help="qemu-microvm, qemu-q35, this, or a file.")
+    str, typer.Option("--hardware", help=f"{', '.join(READY_HARDWARE)}, this, or a file.")
 ]
 LostOption = Annotated[
     bool, typer.Option("--accept-lost-events", help="Plan although events were lost.")

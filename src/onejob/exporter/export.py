@@ -6,9 +6,12 @@ from pathlib import Path
 
 from onejob.base.progress import Progress
 from onejob.base.verity import check_root
+from onejob.exporter.disk import export_disk, export_qcow2, export_vmdk
 from onejob.exporter.firecracker import export_firecracker
 from onejob.exporter.form import README, Export, new_folder
+from onejob.exporter.iso import export_iso
 from onejob.exporter.oci import export_oci
+from onejob.exporter.options import Options, check_options
 from onejob.exporter.sbom import SBOM, export_sbom, sbom_text
 from onejob.exporter.systemd import export_systemd
 from onejob.model.errors import InputError
@@ -18,15 +21,24 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _AGAIN = "such a word cannot be exported; build the image again"
 
-KINDS: Mapping[str, Callable[[Image, Path], Export]] = {
+KINDS: Mapping[str, Callable[[Image, Path, Options], Export]] = {
     "oci": export_oci,
     "systemd": export_systemd,
     "firecracker": export_firecracker,
+    "disk": export_disk,
+    "qcow2": export_qcow2,
+    "vmdk": export_vmdk,
+    "iso": export_iso,
     "sbom": export_sbom,
 }
 
 
-def export_image(image: Image, kind: str, destination: Path, progress: Progress) -> Export:
+USUAL = Options()
+
+
+def export_image(
+    image: Image, kind: str, destination: Path, progress: Progress, options: Options = USUAL
+) -> Export:
     """Make the new folder `destination` with `image` as `kind`: same image, same bytes.
 
     InputError for an unknown kind, a damaged image, an image that cannot be such, or a destination
@@ -35,12 +47,13 @@ def export_image(image: Image, kind: str, destination: Path, progress: Progress)
     make = KINDS.get(kind)
     if make is None:
         raise InputError(f"nothing is exported as {kind!r}", f"choose one of {', '.join(KINDS)}")
+    check_options(options)
     check_words(image)
     with new_folder(destination) as folder:
         progress.stage("check")
         check_root(image.root, image.manifest.verity)
         progress.stage(kind)
-        export = make(image, folder)
+        export = make(image, folder, options)
         (folder / SBOM).write_text(sbom_text(image))
         (folder / README).write_text(f"# {image.plan.name}: {export.title}\n\n{export.steps}")
     return export

@@ -13,6 +13,7 @@ from onejob.base.boot_line import boot_line
 from onejob.base.data_disk import data_mib, make_data_disk
 from onejob.exporter.form import Export, to_text
 from onejob.exporter.kernel_needs import Need, need_kernel
+from onejob.exporter.options import Options
 from onejob.exporter.vmlinux import unpack_kernel
 from onejob.model.container import has_data
 from onejob.model.image import Image
@@ -33,7 +34,7 @@ NEEDS = (
 )
 
 
-def export_firecracker(image: Image, folder: Path) -> Export:
+def export_firecracker(image: Image, folder: Path, _options: Options) -> Export:
     """Fill the new `folder`."""
     plan = image.plan
     need_kernel(image, "Firecracker", NEEDS, "qemu-microvm")

@@ -10,6 +10,7 @@ from typing import Any
 
 from onejob.exporter.engines import KUBERNETES, RUN, SECCOMP, image_name, kubernetes, run_script
 from onejob.exporter.form import Export, to_text
+from onejob.exporter.options import Options
 from onejob.exporter.root_files import file_entry, folder_entry, root_entries, write_tar
 from onejob.exporter.seccomp_profile import seccomp_profile
 from onejob.model.container import DATA, has_data, init_path
@@ -21,7 +22,7 @@ _SYSTEM = {"architecture": "amd64", "os": "linux"}
 _STOP = "SIGTERM"
 
 
-def export_oci(image: Image, folder: Path) -> Export:
+def export_oci(image: Image, folder: Path, _options: Options) -> Export:
     """Fill the new `folder`."""
     name = image.plan.name
     archive = f"{name}.oci.tar"

@@ -18,6 +18,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from onejob.exporter.form import Export
+from onejob.exporter.options import Options
 from onejob.exporter.root_files import Entry, root_entries
 from onejob.model.image import KERNEL, Image
 from onejob.model.plan import PlannedFile
@@ -29,7 +30,7 @@ _OWN, _OWN_LICENCE = "onejob", "Apache-2.0"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/onejob")
 
 
-def export_sbom(image: Image, folder: Path) -> Export:
+def export_sbom(image: Image, folder: Path, _options: Options) -> Export:
     """Every export has it; this one has nothing else."""
     return Export("bill of materials", f"`{SBOM}` is CycloneDX 1.6: packages, licences, files.\n")
 

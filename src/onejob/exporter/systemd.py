@@ -12,6 +12,7 @@ from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
 from onejob.exporter.form import Export
+from onejob.exporter.options import Options
 from onejob.exporter.root_files import Entry, file_entry, folder_entry, root_entries, write_tar
 from onejob.exporter.unit import STATE, unit_text
 from onejob.model.errors import BuildError
@@ -28,7 +29,7 @@ _FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/usr", "/usr/lib",
 _PROFILE_TEXT = "[Service]\nMountAPIVFS=yes\n"
 
 
-def export_systemd(image: Image, folder: Path) -> Export:
+def export_systemd(image: Image, folder: Path, _options: Options) -> Export:
     """Fill the new `folder`."""
     plan = image.plan
     entries = list(root_entries(image))

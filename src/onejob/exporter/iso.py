@@ -1,0 +1,165 @@
+"""An image as a CD: firmware of both kinds starts it, and from a USB stick too; all is read-only.
+
+Sources: xorrisofs(1) (hybrid images, -append_partition); isolinux's documentation; the UEFI
+specification 2.10, 13.3.2 (El Torito). A CD has no partitions for the kernel, a stick has; so the
+root lies behind the file system as a partition, and each medium has a command line of its own.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from onejob.base.boot_line import boot_line
+from onejob.base.process import find_tool, run_tool
+from onejob.exporter.disk import identity
+from onejob.exporter.esp import MIB, make_esp
+from onejob.exporter.form import Export
+from onejob.exporter.kernel_needs import Need, need_kernel
+from onejob.exporter.options import Options
+from onejob.exporter.unified_kernel import make_unified
+from onejob.model.container import has_data
+from onejob.model.errors import BuildError, LacksError
+from onejob.model.image import Image
+
+DATA_KIB = 16384
+_ISOLINUX = Path("/usr/lib/ISOLINUX")
+_LDLINUX = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
+_LIMIT_S = 300
+_EPOCH = 315619200
+_ROOT_PARTITION = 3
+_SECTOR = 512
+
+NEEDS = (
+    Need(("BLK_DEV_SR",), "its root is on a CD"),
+    Need(("EFI_STUB",), "the firmware starts it as an EFI program"),
+    Need(("EFI_PARTITION",), "on a stick, its root is a partition"),
+)
+
+
+class Place(NamedTuple):
+    """Where the root lies: its first sector of 512 bytes, and its partition's GUID."""
+
+    sector: int
+    identity: str
+
+
+def export_iso(image: Image, folder: Path, options: Options) -> Export:
+    """Fill the new `folder` with NAME.iso.
+
+    Made twice: where the root lies is known afterwards, and says no word longer than before.
+    """
+    need_kernel(image, "a CD", NEEDS, "qemu-q35-uefi")
+    for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
+        if not path.is_file():
+            raise LacksError(f"{path} is missing", "apt-get install isolinux syslinux-common")
+    target = folder / f"{image.plan.name}.iso"
+    make_iso(image, target, Place(0, identity(image, "nowhere")), options)
+    place = root_place(target)
+    target.unlink()
+    make_iso(image, target, place, options)
+    if root_place(target) != place:
+        raise BuildError(f"{target}: the root moved while its place was written down")
+    return Export("bootable CD and USB stick", steps(image, target.name))
+
+
+def make_iso(image: Image, target: Path, place: Place, options: Options) -> None:
+    """The whole medium, with command lines that say that the root is at `place`."""
+    stage = target.with_name(".stage")
+    (stage / "isolinux").mkdir(parents=True)
+    for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
+        shutil.copyfile(path, stage / "isolinux" / path.name)
+    shutil.copyfile(image.kernel, stage / "kernel")
+    lines = {"cd": cd_line(image, place, options), "usb": stick_line(image, place, options)}
+    (stage / "isolinux/isolinux.cfg").write_text(menu(lines, image.plan.machine.console))
+    firmware = {name: target.with_name(f".{name}.esp") for name in lines}
+    for name, line in lines.items():
+        unified = target.with_name(".unified.efi")
+        make_unified(image.kernel, line, image.plan.name, unified, options)
+        make_esp(unified, firmware[name], unified.stat().st_size // MIB + 2)
+        unified.unlink()
+    shutil.move(firmware["cd"], stage / "efi.img")
+    for path in (*stage.rglob("*"), stage):
+        os.utime(path, (_EPOCH, _EPOCH))
+    run_tool(
+        xorriso_words(image, stage, firmware["usb"], target), timeout=_LIMIT_S,
+        environment={**os.environ, "SOURCE_DATE_EPOCH": str(_EPOCH), "TZ": "UTC"},
+    )  # fmt: skip
+    firmware["usb"].unlink()
+    shutil.rmtree(stage)
+
+
+def xorriso_words(image: Image, stage: Path, stick: Path, target: Path) -> list[str | Path]:
+    """El Torito for both firmwares, the stick's two partitions, a boot sector for BIOS sticks."""
+    return [
+        find_tool("xorriso", "xorriso"), "-as", "mkisofs", "-quiet", "-r", "-V", "ONEJOB",
+        "--gpt_disk_guid", identity(image, "iso").replace("-", ""),
+        "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot",
+        "-boot-load-size", "4", "-boot-info-table", "-isohybrid-mbr", _ISOLINUX / "isohdpfx.bin",
+        "-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot",
+        "-append_partition", "2", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", stick,
+        "-append_partition", str(_ROOT_PARTITION), "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
+        image.root, "-appended_part_as_gpt", "-o", target, stage,
+    ]  # fmt: skip
+
+
+def root_place(target: Path) -> Place:
+    """Where xorriso has put the root, by the medium's own partition table."""
+    words = [find_tool("sgdisk", "gdisk"), f"--info={_ROOT_PARTITION}", str(target)]
+    said = run_tool(words, timeout=_LIMIT_S)
+    sector = re.search(r"First sector: (\d+)", said)
+    guid = re.search(r"Partition unique GUID: ([0-9A-Fa-f-]{36})", said)
+    if sector is None or guid is None:
+        raise BuildError(f"{target} has no partition for the root")
+    return Place(int(sector[1]), guid[1].lower())
+
+
+def cd_line(image: Image, place: Place, options: Options) -> str:
+    """A drive has no partitions, so a device of the root's part of the medium comes first."""
+    sectors = image.root.stat().st_size // _SECTOR
+    drive = f"medium,,,ro,0 {sectors} linear /dev/sr0 {place.sector:010d}"
+    more = ["dm-mod.waitfor=/dev/sr0", *_more(image, options)]
+    return boot_line(image, "/dev/dm-0", more, before=[drive])
+
+
+def stick_line(image: Image, place: Place, options: Options) -> str:
+    """On a stick the root is a partition."""
+    return boot_line(image, f"PARTUUID={place.identity}", _more(image, options))
+
+
+def _more(image: Image, options: Options) -> list[str]:
+    data = [f"ONEJOB_DATA=tmpfs:{DATA_KIB}"] if has_data(image.plan) else []
+    return [f"ip={options.ip}", *data]
+
+
+def menu(lines: dict[str, str], console: str) -> str:
+    """isolinux's configuration: the CD, unless somebody types ``usb``."""
+    entries = "".join(
+        f"label {n}\n  kernel /kernel\n  append {line}\n" for n, line in lines.items()
+    )
+    serial = "serial 0 115200\n" if console.startswith("ttyS0") else ""
+    return f"{serial}default cd\nprompt 1\ntimeout 20\n{entries}"
+
+
+def steps(image: Image, name: str) -> str:
+    """How to boot it."""
+    port = next(iter(image.plan.service.ports), 0)
+    forward = f",hostfwd=tcp:127.0.0.1:8080-:{port}" if port else ""
+    common = f"""\
+    qemu-system-x86_64 -machine q35 -m 256 -nodefaults -no-reboot -display none -serial stdio \\
+        -netdev user,id=net{forward} -device virtio-net-pci,netdev=net \\
+"""
+    return f"""\
+As a CD, with BIOS:
+
+{common}        -cdrom {name}
+
+With UEFI:
+
+{common}        -bios /usr/share/ovmf/OVMF.fd -cdrom {name}
+
+Or burn it, or write it to a USB stick (`dd if={name} of=/dev/sdX bs=4M`). A BIOS that starts the
+stick asks for two seconds what it is: type `usb`. Each block of the root is checked (dm-verity).
+What the service keeps is in memory and gone at the end.
+"""

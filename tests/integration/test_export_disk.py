@@ -1,0 +1,201 @@
+"""Exported disks and CDs: what is on them, the same bytes each time, booted as they say."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from onejob.base.process import end_group
+from onejob.base.progress import Quiet
+from onejob.base.verity import check_root
+from onejob.exporter.disk import partitions
+from onejob.exporter.esp import BOOT_PATH, MIB
+from onejob.exporter.export import export_image
+from onejob.exporter.form import README
+from onejob.exporter.options import Options
+from onejob.model.errors import InputError
+from onejob.model.image import Image, open_image
+from onejob.system.network import free_port
+from running import Onejob, must
+
+from .test_run_host import fetch
+
+pytestmark = [pytest.mark.root]
+BUILD_LIMIT_S = 1700
+BOOT_LIMIT_S = 240
+
+
+@pytest.fixture(scope="module")
+def image(nginx_profile: Path, tmp_path_factory: pytest.TempPathFactory, onejob: Onejob) -> Image:
+    """nginx for a PC with UEFI, SATA disk and CD drive."""
+    path = tmp_path_factory.mktemp("uefi") / "nginx.onejob"
+    words = ("build", nginx_profile, "--hardware", "qemu-q35-uefi", "-o", path)
+    must(onejob(*words, timeout=BUILD_LIMIT_S))
+    return open_image(path)
+
+
+def exported(image: Image, kind: str, place: Path, options: Options | None = None) -> Path:
+    export_image(image, kind, place, Quiet(), options or Options())
+    return place
+
+
+def commands(folder: Path) -> list[str]:
+    """The blocks of commands in the instructions, each as one text."""
+    blocks = re.split(r"\n\n(?!    )|\n\n(?=    )", (folder / README).read_text())
+    return [block for block in blocks if block.startswith("    ") and "qemu" in block]
+
+
+@contextmanager
+def booted(folder: Path, block: str) -> Iterator[int]:
+    """The block as it is, but for the port of this machine, which is given back."""
+    port = free_port()
+    text = "\n".join(line.strip() for line in block.splitlines()).replace(":8080-", f":{port}-")
+    with (folder / "console").open("wb") as console:
+        process = subprocess.Popen(
+            ["sh", "-ec", text], cwd=folder, stdin=subprocess.DEVNULL, stdout=console,
+            stderr=console, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield port
+    finally:
+        end_group(process)
+
+
+def serves(folder: Path, port: int) -> int:
+    """The status of the first answer; the console where there is none."""
+    deadline = time.monotonic() + BOOT_LIMIT_S
+    while time.monotonic() < deadline:
+        try:
+            return fetch(port)
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail((folder / "console").read_text(errors="replace")[-3000:])
+
+
+def test_a_kernel_that_lacks_what_a_disk_needs_is_named(
+    nginx_image: Path, tmp_path: Path, onejob: Onejob
+) -> None:
+    for kind, option in [("disk", "EFI_STUB"), ("iso", "BLK_DEV_SR"), ("qcow2", "EFI_STUB")]:
+        done = onejob("export", nginx_image, "--to", kind, "-o", tmp_path / kind)
+        assert done.returncode == 4
+        assert f"its kernel lacks CONFIG_{option}" in done.stderr
+        assert "--hardware qemu-q35-uefi" in done.stderr
+        assert not (tmp_path / kind).exists()
+
+
+def test_a_key_without_its_certificate_is_refused(nginx_image: Path, tmp_path: Path) -> None:
+    image = open_image(nginx_image)
+    for options in (Options(key=tmp_path / "key"), Options(ip="dhcp; reboot")):
+        with pytest.raises(InputError, match=r"belong together|not what the kernel takes"):
+            exported(image, "disk", tmp_path / "out", options)
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize("kind", ["disk", "qcow2", "vmdk", "iso"])
+def test_the_same_image_gives_the_same_disk(image: Image, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    one = exported(image, kind, tmp_path / "one")
+    time.sleep(2.1)  # FAT counts time in steps of two seconds
+    two = exported(image, kind, tmp_path / "elsewhere/two")
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in two.iterdir())
+    for name in names:
+        subprocess.run(["cmp", one / name, two / name], check=True, timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+def test_a_disk_holds_root_and_data_where_its_table_says(image: Image, tmp_path: Path) -> None:
+    disk = exported(image, "disk", tmp_path / "disk") / "nginx.raw"
+    listed = subprocess.run(
+        ["sgdisk", "--verify", "--print", disk], capture_output=True, text=True, check=True
+    ).stdout
+    assert "No problems found" in listed
+    places = {place.name: place for place in partitions(image)}
+    assert list(places) == ["esp", "root-a", "root-b", "data"]
+    root = tmp_path / "root.img"
+    with disk.open("rb") as file:
+        file.seek(places["root-a"].start * MIB)
+        root.write_bytes(file.read(image.root.stat().st_size))
+        file.seek(places["data"].start * MIB + 1024 + 0x38)
+        assert file.read(2) == b"\x53\xef"  # ext4's magic
+    check_root(root, image.manifest.verity)
+    assert disk.stat().st_blocks * 512 < 64 * MIB  # sparse
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+def test_a_signed_program_is_of_the_key(image: Image, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "onejob.key", tmp_path / "onejob.pem"
+    words = ["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9"]
+    words += ["-subj", "/CN=onejob/", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, timeout=60, capture_output=True)
+    folder = exported(image, "disk", tmp_path / "disk", Options(key=key, certificate=certificate))
+    esp = f"{folder / 'nginx.raw'}@@1M"
+    program = tmp_path / "program.efi"
+    subprocess.run(["mcopy", "-i", esp, f"::/{BOOT_PATH}", program], check=True, timeout=60)
+    subprocess.run(["sbverify", "--cert", certificate, program], check=True, timeout=60)
+    changed = bytearray(program.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    program.write_bytes(changed)
+    done = subprocess.run(["sbverify", "--cert", certificate, program], capture_output=True)
+    assert done.returncode != 0
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("kind", "number"), [("disk", 0), ("qcow2", 0), ("vmdk", 0), ("iso", 0), ("iso", 1)]
+)
+def test_it_boots_by_its_instructions_and_serves(
+    image: Image, tmp_path: Path, kind: str, number: int
+) -> None:
+    """A disk and a CD with UEFI, a CD with BIOS."""
+    folder = exported(image, kind, tmp_path / kind)
+    with booted(folder, commands(folder)[number]) as port:
+        assert serves(folder, port) == 200
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.qemu
+def test_a_stick_boots_with_uefi_and_serves(image: Image, tmp_path: Path) -> None:
+    folder = exported(image, "iso", tmp_path / "iso")
+    block = commands(folder)[1].replace(
+        "-cdrom nginx.iso", "-drive format=raw,readonly=on,file=nginx.iso"
+    )
+    assert "readonly" in block
+    with booted(folder, block) as port:
+        assert serves(folder, port) == 200
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.qemu
+def test_data_on_the_disk_outlives_a_power_cut(image: Image, tmp_path: Path) -> None:
+    folder = exported(image, "disk", tmp_path / "disk")
+    block = commands(folder)[0]
+    for _ in range(2):
+        with booted(folder, block) as port:
+            assert serves(folder, port) == 200
+    assert owner_on(folder / "nginx.raw", image) == "nginx\n"
+
+
+def owner_on(disk: Path, image: Image) -> str:
+    """What process 1 wrote at the first boot (debugfs(8) reads without mounting)."""
+    place = {place.name: place for place in partitions(image)}["data"]
+    data = disk.with_name("data.img")
+    with disk.open("rb") as source, data.open("wb") as target:
+        source.seek(place.start * MIB)
+        shutil.copyfileobj(source, target, MIB)
+    done = subprocess.run(
+        ["debugfs", "-R", "cat /.onejob-owner", data], capture_output=True, text=True, timeout=60
+    )
+    return done.stdout
