@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tarfile
 import time
@@ -17,14 +18,19 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from onejob.base.linux import in_network
+from onejob.base.process import end_group
 from onejob.base.progress import Quiet
 from onejob.exporter.export import KINDS, export_image
 from onejob.exporter.sbom import SBOM
 from onejob.model.errors import InputError, LacksError
 from onejob.model.image import Image, open_image
 from onejob.model.syscalls import call_number
+from onejob.system.guest import NETWORK, device_words, machine_words, network_words
+from onejob.system.kvm import find_qemu
+from onejob.system.network import Publish, free_port
 from running import Onejob, must
 
+from .exported import patiently_fetch
 from .small_image import PORT, build_small, compile_service
 from .test_run_host import fetch
 
@@ -245,6 +251,34 @@ def test_firecracker_takes_the_configuration(nginx_image: Path, tmp_path: Path) 
     for entry in config["drives"]:
         assert (folder / entry["path_on_host"]).is_file()
     assert (folder / "vmlinux").read_bytes()[:6] == b"\x7fELF\x02\x01"
+
+
+@pytest.mark.qemu
+def test_what_firecracker_is_told_boots_a_microvm_and_serves(
+    nginx_image: Path, tmp_path: Path
+) -> None:
+    """Firecracker needs KVM; QEMU's microvm has the same devices, and another address."""
+    folder = exported(open_image(nginx_image), "firecracker", tmp_path / "firecracker")
+    config = json.loads((folder / "firecracker.json").read_text())
+    line = re.sub(r"\bip=\S+", NETWORK, config["boot-source"]["boot_args"])
+    assert NETWORK in line
+    port = free_port()
+    words = [find_qemu(), *machine_words("qemu-microvm", "tcg"), "-serial", "stdio"]
+    words += ["-m", str(config["machine-config"]["mem_size_mib"])]
+    root, data = (folder / drive["path_on_host"] for drive in config["drives"])
+    words += device_words("qemu-microvm", root, data, None)
+    words += network_words("qemu-microvm", [Publish("127.0.0.1", port, 80)], closed=True)
+    words += ["-kernel", str(nginx_image / "kernel"), "-append", line]
+    with (tmp_path / "console").open("wb") as console:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+        )
+    try:
+        assert patiently_fetch(port, tmp_path / "console") == 200
+    finally:
+        end_group(process)
+    owner = ["debugfs", "-R", "cat /.onejob-owner", data]
+    assert subprocess.run(owner, capture_output=True, text=True, timeout=60).stdout == "nginx\n"
 
 
 def test_unusable_input_is_one_sentence(image: Image, tmp_path: Path, onejob: Onejob) -> None:
