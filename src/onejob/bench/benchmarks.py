@@ -3,6 +3,7 @@
 from onejob.base.progress import Progress
 from onejob.bench.attacks.measure import measure_attacks
 from onejob.bench.boot import measure_boot
+from onejob.bench.build_time import measure_build_time
 from onejob.bench.call_cost import measure_call_cost
 from onejob.bench.events_lost import measure_events_lost
 from onejob.bench.host_start import measure_host_start
@@ -39,6 +40,7 @@ BENCHMARKS = (
     Benchmark("memory-floor", measure_memory_floor),
     Benchmark("stock-requests", measure_stock_requests),
     Benchmark("boot", measure_boot),
+    Benchmark("build-time", measure_build_time),
     Benchmark("attacks", measure_attacks),
 )
 

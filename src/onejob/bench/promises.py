@@ -75,6 +75,10 @@ EVENTS_LOST = Promise("events-lost", "events lost under all drills at full load"
 
 MILLION_CPU = Promise("million", "CPU to write and read a profile of a million facts", 5, "s")
 MILLION_MEMORY = Promise("million", "peak memory of a process that does so", 300, "MB")
+IMAGE_TIME = Promise("build-time", "profile to image, without its kernel", 10, "s")
+KERNEL_COLD = Promise("build-time", "a specialised kernel from nothing, on 2 cores", 360, "s")
+KERNEL_LEAF = Promise("build-time", "the same with one leaf option changed", 30, "s")
+KERNEL_AGAIN = Promise("build-time", "the same options again", 2, "s")
 ATTACKS_ON_HOST = Promise("attacks", "attacks that succeed on an image on this host", 0, "")
 ATTACKS_IN_GUEST = Promise("attacks", "attacks that succeed on an image in QEMU", 0, "")
 
@@ -83,5 +87,6 @@ PROMISES = (
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
     MALLOC_TRACES_LIBC, MALLOC_TRACES_BEST,
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
-    ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
+    ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, IMAGE_TIME,
+    KERNEL_COLD, KERNEL_LEAF, KERNEL_AGAIN, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
 )  # fmt: skip
