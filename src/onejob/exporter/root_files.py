@@ -1,15 +1,18 @@
 """The files of an image's root, read without mounting it, and written as a tar archive.
 
 An image may come from anywhere: the root is read by an ordinary program, nothing of it is laid out
-on a disk of ours, and each entry is looked at before it goes on.
+on a disk of ours, and each entry is looked at before it goes on. What is compressed can be far
+larger than it seems, so there are limits for all of it and for a file.
 """
 
 import io
+import resource
+import signal
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -18,6 +21,9 @@ from onejob.model.errors import BuildError, InputError
 from onejob.model.image import Image
 
 _LIMIT_S = 600
+MOST_BYTES = 16 * 1024**3
+MOST_BYTES_OF_FILE = 1024**3  # it is read into memory
+_AGAIN = "build the image again"
 _KINDS = {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE}
 
 
@@ -57,10 +63,14 @@ def _as_tar(root: Path) -> Iterator[IO[bytes]]:
     command = [tool, "--no-xattr", "--no-hard-links", "--no-skip", str(root)]
     with tempfile.TemporaryFile() as stream, tempfile.TemporaryFile() as said:
         with start_group(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=said) as process:
+            with suppress(ProcessLookupError):  # it has ended
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
             try:
                 process.wait(_LIMIT_S)
             except subprocess.TimeoutExpired as error:
                 raise BuildError(f"reading {root} took longer than {_LIMIT_S} s") from error
+        if process.returncode == -signal.SIGXFSZ or stream.tell() > MOST_BYTES:
+            raise InputError(f"the files in {root} are more than {MOST_BYTES} bytes", _AGAIN)
         if process.returncode != 0:
             said.seek(0)
             words = said.read().decode(errors="replace").strip() or "it printed nothing"
@@ -74,8 +84,11 @@ def _check(info: tarfile.TarInfo, folder: Path) -> None:
     if info.type not in _KINDS or path.is_absolute() or ".." in path.parts or not path.parts:
         raise InputError(
             f"image {folder}: its root holds {info.name!r}, which is no file, folder or link",
-            "build the image again",
+            _AGAIN,
         )
+    if info.size > MOST_BYTES_OF_FILE:
+        most = f"more than {MOST_BYTES_OF_FILE} bytes"
+        raise InputError(f"image {folder}: {info.name!r} in its root has {most}", _AGAIN)
 
 
 def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
