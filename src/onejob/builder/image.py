@@ -25,6 +25,7 @@ from onejob.model.image import (
     Image,
     Kernel,
     Manifest,
+    PackageLicences,
     Verity,
     open_image,
 )
@@ -64,7 +65,8 @@ def build_image(
             progress.stage("kernel")
             kernel = add_kernel(plan, folder, cache, progress)
         progress.stage("image")
-        add_papers(plan, profile_xml, folder, verity, kernel)
+        licences = package_licences(package.name for package in kept_packages(plan.files))
+        add_papers(plan, profile_xml, folder, verity, kernel, licences)
         set_rights(folder)
         put_in_place(folder, destination)
     return open_image(destination)
@@ -90,7 +92,12 @@ def describe_kernel(build: KernelBuild) -> Kernel:
 
 
 def add_papers(
-    plan: Plan, profile_xml: str, folder: Path, verity: Verity, kernel: Kernel | None
+    plan: Plan,
+    profile_xml: str,
+    folder: Path,
+    verity: Verity,
+    kernel: Kernel | None,
+    licences: Iterable[PackageLicences],
 ) -> None:
     """The plan, the profile that it came from, and the manifest of all that."""
     (folder / PLAN).write_bytes(to_json(plan).encode())
@@ -102,8 +109,8 @@ def add_papers(
         contents=tuple(describe_content(folder / name) for name in names),
         verity=verity,
         kernel=kernel,
-        packages=(packages := kept_packages(plan.files)),
-        licences=tuple(package_licences(package.name for package in packages)),
+        packages=kept_packages(plan.files),
+        licences=tuple(licences),
     )
     (folder / MANIFEST).write_bytes(to_json(manifest).encode())
 

@@ -65,8 +65,13 @@ def write_config(tree: Path, options: Sequence[KernelOption], make: Make) -> Non
 def read_config(path: Path) -> KernelConfig:
     """Read a .config file."""
     text = path.read_text()
+    return KernelConfig(text, parse_config(text))
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """The value of each option in a .config that is not off."""
     matches = (_CONFIG_LINE.fullmatch(line) for line in text.splitlines())
-    return KernelConfig(text, {match[1]: match[2] for match in matches if match})
+    return {match[1]: match[2] for match in matches if match}
 
 
 def check_options(

@@ -14,11 +14,12 @@ from onejob.model.image import Verity
 from onejob.model.plan import Plan
 
 
-def build_root(plan: Plan, tree: Path, image: Path, progress: Progress) -> Verity:
+def build_root(plan: Plan, tree: Path, image: Path, progress: Progress, host: str = "/") -> Verity:
     """Make the root of `plan` at the new path `image`, by way of the new folder `tree`.
 
-    Same plan and same host files: same bytes. The data partition is not made here: process 1
-    seeds it on first use with the directories that the root has for it.
+    The host's files are those below `host`. Same plan and same files: same bytes. The data
+    partition is not made here: process 1 seeds it on first use with the directories that the root
+    has for it.
     """
     entries = complete_entries(plan)
     rows, places = build_rows(plan)
@@ -27,7 +28,7 @@ def build_root(plan: Plan, tree: Path, image: Path, progress: Progress) -> Verit
     generated[PLAN_PATH] = manager_text(plan).encode()
     generated = {path: content for path, content in generated.items() if content}
     tree.mkdir(mode=0o700)
-    lay_tree(entries, generated, tree, progress)
+    lay_tree(entries, generated, tree, progress, host)
     form = plan.root
     progress.step(f"packing as {form.filesystem} with {form.compression}", None)
     pack_tree(tree, image, form)

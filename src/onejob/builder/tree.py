@@ -24,16 +24,17 @@ def lay_tree(
     generated: Mapping[str, bytes],
     tree: Path,
     progress: Progress,
+    host: str = "/",
 ) -> None:
     """Make `tree` hold exactly `entries` and the `generated` files.
 
-    `entries` come parents first. Raises BuildError for a host file that is not what was profiled,
-    LacksError where there is no room or no right to set an owner.
+    `entries` come parents first; the files of the host are below `host`. Raises BuildError for one
+    that is not what was profiled, LacksError where there is no room or no right to set an owner.
     """
     check_room(entries, tree)
     for number, entry in enumerate(entries):
         progress.step(entry.path, number / len(entries))
-        place_entry(entry, inside(tree, entry.path))
+        place_entry(entry, inside(tree, entry.path), host)
     for path, content in generated.items():
         write_file(inside(tree, path), content)
     for entry in entries:
@@ -59,24 +60,24 @@ def check_room(entries: Sequence[PlannedFile], folder: Path) -> None:
         )
 
 
-def place_entry(entry: PlannedFile, place: Path) -> None:
+def place_entry(entry: PlannedFile, place: Path, host: str) -> None:
     """Make `entry` at `place`, without owner and mode yet."""
     if entry.kind == "directory":
         place.mkdir(mode=0o700, exist_ok=entry.path == "/")
     elif entry.kind == "symlink":
         if entry.origin == "host":
-            check_host_symlink(entry)
+            check_host_symlink(entry, host)
         place.symlink_to(entry.target)
     else:
         with place.open("xb") as file:
-            fill_file(entry, file)
+            fill_file(entry, file, host)
 
 
-def fill_file(entry: PlannedFile, file: IO[bytes]) -> None:
+def fill_file(entry: PlannedFile, file: IO[bytes], host: str) -> None:
     """Write the content of `entry`; the loader's cache comes when all libraries are there."""
     match entry.origin:
         case "host":
-            copy_host_file(entry, file)
+            copy_host_file(entry, file, host)
             file.write(entry.text.encode())
         case "text":
             file.write(_as_promised(entry, entry.text.encode()))

@@ -1,4 +1,4 @@
-"""``onejob pull``: an image or a Profile from a signed repository, verified."""
+"""``onejob pull``: image, Profile or kernel from a signed repository, verified."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ def pull(
         str, typer.Option("--from", metavar="REPOSITORY", help="A folder, http:// or https://.")
     ],
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Image or profile; none: list all.")
+        str, typer.Argument(metavar="NAME", help="What to bring; none: list all.")
     ] = "",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: its name in the repository.")
@@ -38,7 +38,7 @@ def pull(
         typer.Option("--patience", metavar="SECONDS", min=0.1, help="Then a server is too slow."),
     ] = PATIENCE_S,
 ) -> None:
-    """Bring an image or a profile from a repository, if all of it is right.
+    """Bring an image, a profile or a kernel from a repository, if all of it is right.
 
     What is not signed by its owner, is older than what was seen before, was
     not renewed in time, or is not whole, is refused, and nothing is written.

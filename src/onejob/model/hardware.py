@@ -51,7 +51,7 @@ class Disk(Noun):
     """A block device with its size in bytes, 0 without a medium.
 
     `bus` is what it hangs on (``nvme``, ``ata``, ``usb``, ``mmc``, ``scsi``, ``virtio``), empty
-    where the kernel's path to the device has none of these.
+    where the kernel's path to the device has none of these. `serial` is empty where nobody tells.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Disk(Noun):
     kind: Literal["disk", "optical"] = "disk"
     bus: str = ""
     model: str = ""
+    serial: str = ""
 
 
 class Interface(Noun):

@@ -1,17 +1,23 @@
-"""What a repository holds of one image or profile: its releases, the newest last."""
+"""What a repository holds of one image, profile or kernel: its releases, the newest last."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from onejob.model.errors import InputError
-from onejob.model.image import MANIFEST, PROFILE, Content
+from onejob.model.image import KERNEL, KERNEL_CONFIG, MANIFEST, PROFILE, Content
 from onejob.model.noun import Noun
 from onejob.model.workload import NAME_PATTERN
 
-Kind = Literal["image", "profile"]
+Kind = Literal["image", "profile", "kernel"]
 
-SUFFIXES: dict[Kind, str] = {"image": ".onejob", "profile": ".profile.xml"}
+SUFFIXES: dict[Kind, str] = {
+    "image": ".onejob",
+    "profile": ".profile.xml",
+    "kernel": ".kernel",
+}
+# Of a kernel: the model's Kernel, and the drivers of the source that it was built from.
+ABOUT, CATALOGUE = "about.json", "catalogue.json"
 MOST_RELEASES = 1000
 MOST_PARTS = 32
 
@@ -49,8 +55,19 @@ def _ascending(releases: tuple[Release, ...]) -> tuple[Release, ...]:
     return releases
 
 
+def _fits(kind: Kind, names: set[str]) -> bool:
+    """Whether parts of these names can be a `kind`."""
+    match kind:
+        case "profile":
+            return names == {PROFILE}
+        case "kernel":
+            return names - {CATALOGUE} == {KERNEL, KERNEL_CONFIG, ABOUT}
+        case _:
+            return MANIFEST in names
+
+
 class History(Noun):
-    """All releases of one image or profile, by ascending version."""
+    """All releases of one image, profile or kernel, by ascending version."""
 
     format: Literal[1] = 1
     kind: Kind
@@ -77,7 +94,6 @@ class History(Noun):
         if not found:
             kept = f"{self.releases[0].version} to {self.newest.version}"
             raise InputError(f"{self.target} has no version {version}", f"it has {kept}")
-        names = {part.name for part in found[-1].parts}
-        if names != {PROFILE} if self.kind == "profile" else MANIFEST not in names:
+        if not _fits(self.kind, {part.name for part in found[-1].parts}):
             raise InputError(f"{self.target}: version {found[-1].version} is no {self.kind}")
         return found[-1]

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from onejob.model.plan import Administrator, Denied, Landlock, Trust
+from onejob.model.plan import Administrator, Denied, Landlock, Plan, Trust
+
+# What the plan of an image without the memory manager gives as reason.
+NO_MEMORY_MANAGER = "switched off (--memory none)"
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,20 @@ class Choices:
 
 
 USUAL = Choices()
+
+
+def choices_of(plan: Plan) -> Choices:
+    """What `plan` was made with, to plan the same service again.
+
+    Lost events are accepted: whoever made `plan` decided that.
+    """
+    manager = plan.memory_manager
+    return Choices(
+        accept_lost=True,
+        trust=plan.trust,
+        memory="none" if manager.reason == NO_MEMORY_MANAGER else "static",
+        unsafe_free=manager.unsafe_free,
+        landlock=plan.landlock,
+        denied=plan.denied,
+        administrator=plan.administrator,
+    )

@@ -33,7 +33,7 @@ from onejob.planner.arguments import (
     plan_argument_checks,
 )
 from onejob.planner.capabilities import plan_capabilities
-from onejob.planner.choices import USUAL, Choices
+from onejob.planner.choices import NO_MEMORY_MANAGER, USUAL, Choices
 from onejob.planner.commands import set_id_programs, unused_commands
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
@@ -169,7 +169,7 @@ def _plan_memory(
 ) -> tuple[tuple[MemoryArray, ...], MemoryManager]:
     """The arrays, none where nobody would use them, and the memory manager."""
     if choices.memory == "none":
-        return (), MemoryManager(reason="switched off (--memory none)")
+        return (), MemoryManager(reason=NO_MEMORY_MANAGER)
     arrays = plan_memory(profile)
     manager = plan_manager(profile, workload, arrays, choices.unsafe_free)
     return arrays if manager.kind == "static" else (), manager

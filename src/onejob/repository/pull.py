@@ -1,7 +1,9 @@
-"""Repository -> an image or a profile here: verified piece by piece, then put in its place."""
+"""Repository -> image, profile or kernel here: verified piece by piece, then put in its place."""
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,11 @@ from onejob.base.placement import (
 from onejob.base.progress import Progress
 from onejob.base.verity import check_root
 from onejob.model.errors import InputError
-from onejob.model.image import MANIFEST, PROFILE, Content, open_image
-from onejob.model.jsonfile import parse_json
+from onejob.model.image import MANIFEST, PROFILE, Content, Kernel, open_image
+from onejob.model.jsonfile import load_json, parse_json
 from onejob.model.noun import read_text
 from onejob.model.profile_xml import load_profile
-from onejob.model.release import SUFFIXES, History, Release
+from onejob.model.release import ABOUT, SUFFIXES, History, Kind, Release
 from onejob.repository.trust import Client
 
 MOST_OF_A_HISTORY = 5_000_000
@@ -41,12 +43,23 @@ class Pulled:
 
 def list_histories(client: Client) -> list[History]:
     """Everything that the repository holds, by name."""
+    return [read_history(client, name) for name in target_names(client)]
+
+
+def list_kernels(client: Client) -> list[History]:
+    """The prepared kernels that the repository holds, by name."""
+    end = SUFFIXES["kernel"]
+    return [read_history(client, name) for name in target_names(client) if name.endswith(end)]
+
+
+def target_names(client: Client) -> list[str]:
+    """The names of all that the repository holds."""
     targets = Metadata[Targets].from_file(str(client.folder / "targets.json"))
-    return [read_history(client, name) for name in sorted(targets.signed.targets)]
+    return sorted(targets.signed.targets)
 
 
 def find_history(client: Client, name: str) -> History:
-    """The image or profile `name`; its suffix may be left out where there is only one of them."""
+    """What is named so; its suffix may be left out where there is only one of that name."""
     names = [name, *(name + suffix for suffix in SUFFIXES.values())]
     found = [each for each in names if client.updater.get_targetinfo(each)]
     if not found:
@@ -78,15 +91,14 @@ def pull(
 ) -> Pulled:
     """Bring `release` of `history` to `output`, which is replaced when all of it is verified.
 
-    InputError where a part is not what was signed, or together they are no image or profile;
+    InputError where a part is not what was signed, or together they are not what they should be;
     LacksError where there is no room. Nothing is at `output` then that was not there before.
     """
     output = output.absolute()
     if not output.parent.is_dir():
         raise InputError(f"{output.parent} is no directory", "make it, or choose another -o")
     check_space(output, release.bytes)
-    bring = _bring_image if history.kind == "image" else _bring_profile
-    fetched = bring(client, history, release, output, progress)
+    fetched = _BRINGS[history.kind](client, history, release, output, progress)
     return Pulled(history.target, release, output, fetched)
 
 
@@ -100,7 +112,7 @@ def _bring_image(
         fetched = 0
         for part in release.parts:
             progress.stage(part.name)
-            fetched += _bring_part(client, part, folder / part.name, output / part.name)
+            fetched += bring_part(client, part, folder / part.name, output / part.name)
         progress.stage("checking")
         _check_image(folder, history, release)
         set_rights(folder)
@@ -123,7 +135,7 @@ def _bring_profile(
     with tempfile.TemporaryDirectory(prefix="onejob-") as folder:
         path = Path(folder) / PROFILE
         progress.stage(PROFILE)
-        fetched = _bring_part(client, release.parts[0], path, output)
+        fetched = bring_part(client, release.parts[0], path, output)
         name = load_profile(path).name
         if name != history.name:
             raise InputError(f"{history.target} is a profile of {name!r}")
@@ -132,12 +144,39 @@ def _bring_profile(
     return fetched
 
 
-def _bring_part(client: Client, part: Content, path: Path, known: Path) -> int:
+def _bring_kernel(
+    client: Client, history: History, release: Release, output: Path, progress: Progress
+) -> int:
+    """A new folder with the kernel, its configuration, and what is known of it."""
+    if os.path.lexists(output):
+        raise InputError(f"{output} exists already", "choose another -o, or move it away")
+    with workshop(output) as shop:
+        folder = shop / "kernel"
+        folder.mkdir()
+        for part in release.parts:
+            progress.stage(part.name)
+            bring_part(client, part, folder / part.name)
+        load_json(folder / ABOUT, Kernel, f"{history.target}: {ABOUT}")
+        set_rights(folder)
+        folder.rename(output)
+    return release.bytes
+
+
+def bring_part(client: Client, part: Content, path: Path, known: Path | None = None) -> int:
     """Make `path` be `part`, from `known` if that is the same; how many bytes were fetched."""
     info = TargetFile(part.size, {"sha256": part.sha256}, part.name)
-    with suppress(OSError), open_regular(known) as old, path.open("wb") as new:
-        shutil.copyfileobj(old, new)
+    if known:
+        with suppress(OSError), open_regular(known) as old, path.open("wb") as new:
+            shutil.copyfileobj(old, new)
     if client.updater.find_cached_target(info, str(path)):
         return 0
     client.updater.download_target(info, str(path))
     return part.size
+
+
+_Bring = Callable[[Client, History, Release, Path, Progress], int]
+_BRINGS: Mapping[Kind, _Bring] = {
+    "image": _bring_image,
+    "profile": _bring_profile,
+    "kernel": _bring_kernel,
+}

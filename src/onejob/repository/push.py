@@ -1,4 +1,4 @@
-"""An image or a profile -> a new release of it in a repository, signed; ``push`` is the way."""
+"""An image, profile or kernel -> a new release of it in a repository, signed: ``push``."""
 
 import hashlib
 import re
@@ -12,11 +12,19 @@ from tuf.api.metadata import TargetFile
 from onejob.base.progress import Progress
 from onejob.base.verity import check_root
 from onejob.model.errors import InputError
-from onejob.model.image import MANIFEST, PROFILE, Content, open_image
+from onejob.model.image import KERNEL_CONFIG, MANIFEST, PROFILE, Content, open_image
 from onejob.model.jsonfile import parse_json, to_json
 from onejob.model.noun import read_chunks
 from onejob.model.profile_xml import load_with_digest
-from onejob.model.release import MOST_RELEASES, SUFFIXES, History, Kind, Release
+from onejob.model.release import (
+    ABOUT,
+    CATALOGUE,
+    MOST_RELEASES,
+    SUFFIXES,
+    History,
+    Kind,
+    Release,
+)
 from onejob.model.workload import NAME_PATTERN
 from onejob.repository import keys as owner
 from onejob.repository.refusals import refusals
@@ -44,12 +52,12 @@ _SOON = timedelta(days=60)
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be pushed: its parts, and where they lie."""
+    """What is to be pushed: its parts, and where they lie, or their bytes."""
 
     kind: Kind
     name: str
     parts: tuple[Content, ...]
-    paths: tuple[Path, ...]
+    sources: tuple[Path | bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,30 @@ def describe(path: Path) -> Subject:
     return found
 
 
+def describe_kernel(path: Path, catalogue: bytes = b"") -> Subject:
+    """The kernel of the image at `path`, by itself, for images of other machines to choose.
+
+    `catalogue` are the drivers of its source (JSON). InputError where the image has no kernel.
+    """
+    image = open_image(path)
+    files = [image.kernel, path / KERNEL_CONFIG]
+    about = image.manifest.kernel
+    assert about is not None  # there is a kernel
+    parts = [_part(file) for file in files]
+    made = {ABOUT: to_json(about).encode(), CATALOGUE: catalogue}
+    made = {name: data for name, data in made.items() if data}
+    parts += [_content(name, data) for name, data in made.items()]
+    release = re.search(r" (\d+(?:\.\d+)+)", about.source)
+    name = f"linux-{release[1] if release else 'unknown'}-{parts[0].sha256[:12]}"
+    return Subject("kernel", name, tuple(parts), (*files, *made.values()))
+
+
 def _part(path: Path) -> Content:
-    data = path.read_bytes()
-    return Content(name=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return _content(path.name, path.read_bytes())
+
+
+def _content(name: str, data: bytes) -> Content:
+    return Content(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def create(repository: Path, keys: Path, days: int) -> None:
@@ -214,11 +243,11 @@ def _sign(roles: Roles, signers: Signers, days: int, changed: bool) -> bool:
 def _store_parts(store: Store, subject: Subject, progress: Progress) -> int:
     """Have every part in targets/; how many bytes were not there."""
     stored = 0
-    for part, path in zip(subject.parts, subject.paths, strict=True):
+    for part, source in zip(subject.parts, subject.sources, strict=True):
         name = _stored(part.name, part.sha256)
         if not _is_whole(store, name, part):
             progress.stage(part.name)
-            store.targets.write(name, _verified(path, part))
+            store.targets.write(name, _verified(source, part))
             stored += part.size
     return stored
 
@@ -233,14 +262,15 @@ def _is_whole(store: Store, name: str, part: Content) -> bool:
     return digest.hexdigest() == part.sha256
 
 
-def _verified(path: Path, part: Content) -> Iterator[bytes]:
-    """The bytes of `path`; InputError in the end where they are not `part`."""
+def _verified(source: Path | bytes, part: Content) -> Iterator[bytes]:
+    """The bytes of `source`; InputError in the end where they are not `part`."""
     digest = hashlib.sha256()
-    for chunk in read_chunks(path, "part", part.size):
+    chunks = [source] if isinstance(source, bytes) else read_chunks(source, "part", part.size)
+    for chunk in chunks:
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != part.sha256:
-        raise InputError(f"{path} changed while it was pushed", "push it again")
+        raise InputError(f"{part.name} changed while it was pushed", "push it again")
 
 
 def _notes(roles: Roles) -> Iterator[str]:

@@ -43,6 +43,7 @@ def survey_disks(source: Source) -> tuple[Disk, ...]:
                 kind="optical" if _OPTICAL.match(name) else "disk",
                 bus=_disk_bus(source.readlink(base)),
                 model=source.read(f"{base}/device/model").strip(),
+                serial=_serial(source, base),
             )
         )
     return tuple(disks)
@@ -106,6 +107,19 @@ def odd_devices(
 
 def _disk_bus(path: str) -> str:
     return next((bus for bus, part in _DISK_BUSES if re.search(part, path)), "")
+
+
+def _serial(source: Source, base: str) -> str:
+    """As virtio, NVMe and MMC tell it; of a SCSI or ATA disk its page 0x80 (SPC-4, 7.8.18)."""
+    for path in (f"{base}/serial", f"{base}/device/serial"):
+        if told := source.read(path):
+            return _plain(told)
+    return _plain(source.read(f"{base}/device/vpd_pg80")[4:])
+
+
+def _plain(told: str) -> str:
+    """What can be printed of it."""
+    return "".join(char for char in told if char.isprintable()).strip()
 
 
 def _link(source: Source, base: str) -> Literal["up", "down", "unknown"]:

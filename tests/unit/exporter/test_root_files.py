@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from onejob.exporter import root_files
-from onejob.exporter.root_files import root_entries
+from onejob.base import root_files
+from onejob.base.root_files import root_entries
 from onejob.model.errors import InputError
 from onejob.model.image import ROOT, open_image
 from some_images import make_image

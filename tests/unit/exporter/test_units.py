@@ -81,7 +81,7 @@ def test_folders_in_memory_with_content_are_kept_as_data_is() -> None:
         Mount(path="/run/empty", kind="tmpfs", reason="not"),
         Mount(path="/var/lib/x", kind="data", reason="written"),
     )
-    from onejob.exporter.root_files import file_entry, folder_entry
+    from onejob.base.root_files import file_entry, folder_entry
 
     entries = [
         file_entry("/run/full/seed", b"1"), folder_entry("/run/full"), folder_entry("/run/empty")

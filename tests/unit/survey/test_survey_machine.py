@@ -142,6 +142,22 @@ def test_a_recorded_machine_gives_exactly_its_hardware(recorded: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("serial", b"of-virtio\n"),
+        ("device/serial", b"S4 of an NVMe disk   \n"),
+        ("device/vpd_pg80", b"\0\x80\0\x0c  of SCSI\0\0\0"),
+    ],
+)
+def test_a_disk_tells_its_serial_number(recorded: Path, place: str, told: bytes) -> None:
+    path = recorded / "sys/block/sda" / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(told)
+    serial = next(disk.serial for disk in survey(recorded).disks if disk.name == "sda")
+    assert serial == told.lstrip(b"\0\x80\x0c").decode().strip(" \0\n")
+
+
 def test_firmware_and_hypervisor(recorded: Path) -> None:
     (recorded / "sys/firmware/efi/efivars").mkdir(parents=True)
     (recorded / "sys/hypervisor").mkdir()

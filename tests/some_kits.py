@@ -1,0 +1,100 @@
+"""Kits: a repository with a small service's image and prepared kernels, made without compiling any.
+
+The image is planned and built as usual; its kernels are a few bytes with a .config that has what
+some hardware's plan asks for, which is all that whoever chooses among them looks at.
+"""
+
+import hashlib
+from pathlib import Path
+
+import built_plans
+from integration.small_image import LOG, profile_of
+from onejob.base.natives import data_path
+from onejob.base.progress import Quiet
+from onejob.builder.image import build_image
+from onejob.builder.kernel_config import options_text
+from onejob.model.component import load_components
+from onejob.model.hardware import Hardware, load_hardware
+from onejob.model.image import (
+    KERNEL,
+    KERNEL_CONFIG,
+    MANIFEST,
+    Content,
+    Image,
+    Kernel,
+    open_image,
+)
+from onejob.model.jsonfile import to_json
+from onejob.model.plan import KernelOption
+from onejob.model.profile import FileUse, Profile, Use
+from onejob.model.profile_xml import write_profile
+from onejob.planner.choices import Choices
+from onejob.planner.plan import make_plan
+from onejob.repository.push import create, describe, describe_kernel, push
+
+LOST = Choices(accept_lost=True)
+
+
+def ready_hardware(name: str) -> Hardware:
+    """One of the hardware files that come with onejob."""
+    return load_hardware(data_path("hardware") / f"{name}.json")
+
+
+def profile_for(program: Path) -> Profile:
+    """A profile of the static service at `program`, as whoever saw it now would write it."""
+    planned = built_plans.host_file(program)
+    use = Use(program=str(program), drill="serve", how="executed", count=1)
+    logs = Use(program=str(program), drill="serve", how="created", count=1)
+    whole = profile_of(program, "", 200)
+    file = FileUse(
+        path=str(program), kind="file", size=planned.size, mode=planned.mode,
+        sha256=planned.sha256, uses=(use,),
+    )  # fmt: skip
+    log = FileUse(path=LOG, kind="file", existed=False, uses=(logs,))
+    return whole.model_copy(update={"files": (file, log)})
+
+
+def build_for(profile: Profile, hardware: Hardware, place: Path) -> Image:
+    """The image of `profile` for `hardware`, with a kernel that only its .config speaks for."""
+    plan = make_plan(profile, hardware, load_components(data_path("components")), LOST)
+    image = build_image(
+        plan, write_profile(profile), place,
+        with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
+    )  # fmt: skip
+    return with_kernel(image, plan.kernel_options)
+
+
+def with_kernel(
+    image: Image, options: tuple[KernelOption, ...], data: bytes = b"a kernel", more: str = ""
+) -> Image:
+    """`image` with `data` for a kernel that has `options`, and the lines `more`."""
+    config = options_text(options) + more
+    written = {KERNEL: data, KERNEL_CONFIG: config.encode()}
+    contents = [c for c in image.manifest.contents if c.name not in written]
+    for name, content in written.items():
+        (image.folder / name).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        contents.append(Content(name=name, size=len(content), sha256=digest))
+    about = Kernel(
+        source="linux-source-6.12 6.12.1-1", compiler="none", system_calls=300,
+        config_sha256=hashlib.sha256(config.encode()).hexdigest(),
+    )  # fmt: skip
+    manifest = image.manifest.model_copy(update={"contents": tuple(contents), "kernel": about})
+    (image.folder / MANIFEST).write_text(to_json(manifest))
+    return open_image(image.folder)
+
+
+def make_kit(folder: Path, image: Image, *kernels: Image) -> Path:
+    """The new repository `folder`/onejob with `image` and the kernels of `kernels`; its keys are
+    in `folder`/keys."""
+    repository, keys = folder / "onejob", folder / "keys"
+    create(repository, keys, 30)
+    add_to_kit(folder, image, *kernels)
+    return repository
+
+
+def add_to_kit(folder: Path, image: Image | None, *kernels: Image) -> None:
+    """One more version of the image, and more kernels."""
+    subjects = [] if image is None else [describe(image.folder)]
+    for subject in (*subjects, *(describe_kernel(each.folder) for each in kernels)):
+        push(subject, folder / "onejob", folder / "keys", days=30, progress=Quiet())
