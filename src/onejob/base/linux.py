@@ -17,6 +17,7 @@ MNT_DETACH = 2
 _SYS_PIVOT_ROOT = 155  # x86_64
 _SYS_OPENAT2 = 437
 _SYS_RT_SIGACTION = 13
+_SYS_PIDFD_GETFD = 438
 _SIGACTION_BYTES, _SIGSET_BYTES, _SIGNALS = 32, 8, 64  # the kernel's own, x86_64
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
@@ -66,6 +67,15 @@ def unmount(target: Path, flags: int = 0) -> None:
 def pivot_root(new: Path, old: Path) -> None:
     """pivot_root(2)."""
     check(libc.syscall(_SYS_PIVOT_ROOT, os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
+
+
+def pidfd_getfd(process: int, descriptor: int) -> int:
+    """A copy, here, of `descriptor` in the process that the pidfd `process` names."""
+    fd: int = libc.syscall(_SYS_PIDFD_GETFD, process, descriptor, 0)
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"pidfd_getfd: {os.strerror(number)}")
+    return fd
 
 
 def reset_signals() -> None:

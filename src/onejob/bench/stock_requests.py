@@ -33,6 +33,7 @@ from onejob.drive.target import Target
 from onejob.model.errors import InputError
 from onejob.model.image import Image
 from onejob.model.workload import Command, Workload
+from onejob.system.backlog import widen_backlogs
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
 from onejob.system.kvm import find_accelerator
@@ -108,6 +109,8 @@ def _in_guests(image: Image, workload: Workload, progress: Progress) -> Iterator
     progress.stage("stock-requests: booting both guests")
     with stock_instance(guest, workload.ports, how.name, processors) as stock:
         wait_ready(stock.target, late, stock.since)
+        ports = (stock.target.address(port).rpartition(":")[2] for port in workload.ports)
+        widen_backlogs(stock.pid, map(int, ports))  # as ours has it
         with qemu_instance(image, accelerator=how) as ours:
             wait_ready(ours, slow, ours.since)
             yield {

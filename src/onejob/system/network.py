@@ -103,22 +103,24 @@ def need_port(publish: Publish) -> None:
 
 def port_holder(port: int) -> str:
     """``name (process N)`` of who listens on TCP `port` here; empty where that cannot be seen."""
-    inodes = {f"socket:[{inode}]" for inode in _listening(port)}
+    inodes = {f"socket:[{inode}]" for inode in inodes_listening(port)}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if inodes & {_link_text(folder / "fd" / name) for name in os.listdir(folder / "fd")}:
+            if inodes & {link_text(folder / "fd" / name) for name in os.listdir(folder / "fd")}:
                 return f"{(folder / 'comm').read_text().strip()} (process {folder.name})"
     return ""
 
 
-def _link_text(path: Path) -> str:
+def link_text(path: Path) -> str:
+    """Where a link of /proc leads; empty where it is gone."""
     try:
         return os.readlink(path)
     except OSError:
         return ""  # closed meanwhile
 
 
-def _listening(port: int) -> list[str]:
+def inodes_listening(port: int) -> list[str]:
+    """Of sockets that listen on TCP `port` here."""
     found = []
     for name in ("tcp", "tcp6"):
         with suppress(OSError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from onejob.base.data_disk import data_mib, locked_disk, make_data_disk
 from onejob.base.process import end_group
 from onejob.model.image import Image
+from onejob.system.backlog import widen_backlogs
 from onejob.system.console import Console
 from onejob.system.control import Control
 from onejob.system.guest import (
@@ -111,6 +112,7 @@ def qemu_instance(
         instance.since, instance.memory_mib, instance.pid = guest.since, memory, guest.pid
         instance.accelerator, instance.data = accelerator, disk
         instance.await_started()
+        widen_backlogs(guest.pid, [forward.host_port for forward in forwards])
         yield instance
 
 
