@@ -13,11 +13,11 @@ import pytest
 from onejob.base.process import end_group
 from onejob.base.progress import Quiet
 from onejob.base.verity import check_root
+from onejob.disk.fat import BOOT_PATH, MIB
+from onejob.disk.options import Options
 from onejob.exporter.disk import partitions
-from onejob.exporter.esp import BOOT_PATH, MIB
 from onejob.exporter.export import export_image
 from onejob.exporter.form import README
-from onejob.exporter.options import Options
 from onejob.model.errors import InputError
 from onejob.model.image import Image, open_image
 from onejob.system.network import free_port

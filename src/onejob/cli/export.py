@@ -7,9 +7,9 @@ import typer
 
 from onejob.cli.rehearse import ImageArgument
 from onejob.cli.show import megabytes, out, print_table, progress
+from onejob.disk.options import QEMU_NETWORK, Options
 from onejob.exporter.export import KINDS, export_image
 from onejob.exporter.form import README
-from onejob.exporter.options import QEMU_NETWORK, Options
 from onejob.model.image import open_image
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from onejob.base.progress import Progress
 from onejob.base.verity import check_root
+from onejob.disk.options import Options, check_options
 from onejob.exporter.disk import export_disk, export_qcow2, export_vmdk
 from onejob.exporter.firecracker import export_firecracker
 from onejob.exporter.form import README, Export, new_folder
 from onejob.exporter.iso import export_iso
 from onejob.exporter.oci import export_oci
-from onejob.exporter.options import Options, check_options
 from onejob.exporter.sbom import SBOM, export_sbom, sbom_text
 from onejob.exporter.systemd import export_systemd
 from onejob.model.errors import InputError

@@ -11,9 +11,9 @@ from typing import Any
 
 from onejob.base.boot_line import boot_line
 from onejob.base.data_disk import data_mib, make_data_disk
+from onejob.disk.kernel_needs import Need, need_kernel
+from onejob.disk.options import Options
 from onejob.exporter.form import Export, to_text
-from onejob.exporter.kernel_needs import Need, need_kernel
-from onejob.exporter.options import Options
 from onejob.exporter.vmlinux import unpack_kernel
 from onejob.model.container import has_data
 from onejob.model.image import Image

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from onejob.base.boot_line import boot_line
 from onejob.base.process import find_tool, run_tool
+from onejob.disk.fat import MIB, make_esp
+from onejob.disk.kernel_needs import Need, need_kernel
+from onejob.disk.options import Options
+from onejob.disk.unified_kernel import make_unified
 from onejob.exporter.disk import identity
-from onejob.exporter.esp import MIB, make_esp
 from onejob.exporter.form import Export
-from onejob.exporter.kernel_needs import Need, need_kernel
-from onejob.exporter.options import Options
-from onejob.exporter.unified_kernel import make_unified
 from onejob.model.container import has_data
 from onejob.model.errors import BuildError, LacksError
 from onejob.model.image import Image

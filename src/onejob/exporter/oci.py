@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from onejob.base.root_files import file_entry, folder_entry, root_entries, write_tar
+from onejob.disk.options import Options
 from onejob.exporter.engines import KUBERNETES, RUN, SECCOMP, image_name, kubernetes, run_script
 from onejob.exporter.form import Export, to_text
-from onejob.exporter.options import Options
 from onejob.exporter.seccomp_profile import seccomp_profile
 from onejob.model.container import DATA, has_data, init_path
 from onejob.model.image import Image

@@ -18,8 +18,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from onejob.base.root_files import Entry, root_entries
+from onejob.disk.options import Options
 from onejob.exporter.form import Export
-from onejob.exporter.options import Options
 from onejob.model.image import KERNEL, Image
 from onejob.model.plan import PlannedFile
 

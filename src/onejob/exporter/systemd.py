@@ -12,8 +12,8 @@ from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
 from onejob.base.root_files import Entry, file_entry, folder_entry, root_entries, write_tar
+from onejob.disk.options import Options
 from onejob.exporter.form import Export
-from onejob.exporter.options import Options
 from onejob.exporter.unit import STATE, unit_text
 from onejob.model.errors import BuildError
 from onejob.model.image import Image

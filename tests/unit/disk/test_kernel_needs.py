@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from onejob.base.natives import data_path
+from onejob.disk.kernel_needs import Need
 from onejob.exporter import disk, iso
-from onejob.exporter.kernel_needs import Need
 from onejob.model.component import load_components
 from onejob.model.hardware import load_hardware
 from onejob.model.profile_xml import load_profile

@@ -6,7 +6,7 @@ Sources: systemd-stub(7); the UAPI group's unified kernel image specification; s
 from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
-from onejob.exporter.options import Options
+from onejob.disk.options import Options
 from onejob.model.errors import LacksError
 
 STUB = Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
