@@ -12,10 +12,12 @@ import pytest
 
 from onejob.base.process import end_group
 from onejob.base.progress import Quiet
-from onejob.base.verity import check_root
-from onejob.disk.fat import BOOT_PATH, MIB
+from onejob.disk.device import MIB, open_device
+from onejob.disk.fat import BOOT_PATH
+from onejob.disk.layout import find_layout
 from onejob.disk.options import Options
-from onejob.exporter.disk import partitions
+from onejob.disk.state import State, read_state
+from onejob.disk.write import verify_slot
 from onejob.exporter.export import export_image
 from onejob.exporter.form import README
 from onejob.model.errors import InputError
@@ -68,7 +70,11 @@ def booted(folder: Path, block: str) -> Iterator[int]:
 def test_a_kernel_that_lacks_what_a_disk_needs_is_named(
     nginx_image: Path, tmp_path: Path, onejob: Onejob
 ) -> None:
-    for kind, option in [("disk", "EFI_STUB"), ("iso", "BLK_DEV_SR"), ("qcow2", "EFI_STUB")]:
+    for kind, option in [
+        ("disk", "EFI_PARTITION"),
+        ("iso", "BLK_DEV_SR"),
+        ("qcow2", "EFI_PARTITION"),
+    ]:
         done = onejob("export", nginx_image, "--to", kind, "-o", tmp_path / kind)
         assert done.returncode == 4
         assert f"its kernel lacks CONFIG_{option}" in done.stderr
@@ -105,15 +111,11 @@ def test_a_disk_holds_root_and_data_where_its_table_says(image: Image, tmp_path:
         ["sgdisk", "--verify", "--print", disk], capture_output=True, text=True, check=True
     ).stdout
     assert "No problems found" in listed
-    places = {place.name: place for place in partitions(image)}
-    assert list(places) == ["esp", "root-a", "root-b", "data"]
-    root = tmp_path / "root.img"
-    with disk.open("rb") as file:
-        file.seek(places["root-a"].start * MIB)
-        root.write_bytes(file.read(image.root.stat().st_size))
-        file.seek(places["data"].start * MIB + 1024 + 0x38)
-        assert file.read(2) == b"\x53\xef"  # ext4's magic
-    check_root(root, image.manifest.verity)
+    with open_device(disk) as device:
+        assert read_state(device) == State("a")
+        assert verify_slot(device, "a").manifest == image.manifest
+        data = find_layout(device)["data"]
+        assert device.read_at(data.start + 1024 + 0x38, 2) == b"\x53\xef"  # ext4's magic
     assert disk.stat().st_blocks * 512 < 64 * MIB  # sparse
 
 
@@ -125,10 +127,14 @@ def test_a_signed_program_is_of_the_key(image: Image, tmp_path: Path) -> None:
     words += ["-subj", "/CN=onejob/", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(words, check=True, timeout=60, capture_output=True)
     folder = exported(image, "disk", tmp_path / "disk", Options(key=key, certificate=certificate))
-    esp = f"{folder / 'nginx.raw'}@@1M"
     program = tmp_path / "program.efi"
-    subprocess.run(["mcopy", "-i", esp, f"::/{BOOT_PATH}", program], check=True, timeout=60)
-    subprocess.run(["sbverify", "--cert", certificate, program], check=True, timeout=60)
+    with open_device(folder / "nginx.raw") as device:
+        places = find_layout(device)
+        assert verify_slot(device, "a").facts.signed_by
+    for name, path in (("esp", BOOT_PATH), ("boot-a", "linux.efi")):
+        where = f"{folder / 'nginx.raw'}@@{places[name].start}"
+        subprocess.run(["mcopy", "-n", "-i", where, f"::/{path}", program], check=True, timeout=60)
+        subprocess.run(["sbverify", "--cert", certificate, program], check=True, timeout=60)
     changed = bytearray(program.read_bytes())
     changed[len(changed) // 2] ^= 1
     program.write_bytes(changed)
@@ -140,12 +146,13 @@ def test_a_signed_program_is_of_the_key(image: Image, tmp_path: Path) -> None:
 @pytest.mark.kernel
 @pytest.mark.qemu
 @pytest.mark.parametrize(
-    ("kind", "number"), [("disk", 0), ("qcow2", 0), ("vmdk", 0), ("iso", 0), ("iso", 1)]
+    ("kind", "number"),
+    [("disk", 0), ("disk", 1), ("qcow2", 1), ("vmdk", 0), ("iso", 0), ("iso", 1)],
 )
 def test_it_boots_by_its_instructions_and_serves(
     image: Image, tmp_path: Path, kind: str, number: int
 ) -> None:
-    """A disk and a CD with UEFI, a CD with BIOS."""
+    """Disks and CDs with BIOS (0) and with UEFI (1)."""
     folder = exported(image, kind, tmp_path / kind)
     with booted(folder, commands(folder)[number]) as port:
         assert patiently_fetch(port, folder / "console") == 200
@@ -172,10 +179,10 @@ def test_secure_boot_starts_what_is_signed_and_nothing_else(image: Image, tmp_pa
     subprocess.run(words, check=True, timeout=60, capture_output=True)
     options = Options(key=key, certificate=SNAKEOIL.with_suffix(".pem"))
     signed = exported(image, "disk", tmp_path / "signed", options)
-    with booted(signed, with_secure_boot(commands(signed)[0])) as port:
+    with booted(signed, with_secure_boot(commands(signed)[1])) as port:
         assert patiently_fetch(port, signed / "console") == 200
     unsigned = exported(image, "disk", tmp_path / "unsigned")
-    with booted(unsigned, with_secure_boot(commands(unsigned)[0])):
+    with booted(unsigned, with_secure_boot(commands(unsigned)[1])):
         await_words(unsigned / "console", "Access Denied")
     assert "onejob" not in (unsigned / "console").read_text(errors="replace")
 
@@ -210,16 +217,15 @@ def test_data_on_the_disk_outlives_a_power_cut(image: Image, tmp_path: Path) -> 
     for _ in range(2):
         with booted(folder, block) as port:
             assert patiently_fetch(port, folder / "console") == 200
-    assert owner_on(folder / "nginx.raw", image) == "nginx\n"
+    assert owner_on(folder / "nginx.raw") == "nginx\n"
 
 
-def owner_on(disk: Path, image: Image) -> str:
+def owner_on(disk: Path) -> str:
     """What process 1 wrote at the first boot (debugfs(8) reads without mounting)."""
-    place = {place.name: place for place in partitions(image)}["data"]
     data = disk.with_name("data.img")
-    with disk.open("rb") as source, data.open("wb") as target:
-        source.seek(place.start * MIB)
-        shutil.copyfileobj(source, target, MIB)
+    with open_device(disk) as device, data.open("wb") as target:
+        place = find_layout(device)["data"]
+        shutil.copyfileobj(device.window(place.start, place.size), target, MIB)
     done = subprocess.run(
         ["debugfs", "-R", "cat /.onejob-owner", data], capture_output=True, text=True, timeout=60
     )

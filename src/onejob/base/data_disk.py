@@ -18,20 +18,30 @@ _FILE_SYSTEM = ["-m", "0", "-L", "onejob-data"]
 # By project: so process 1 gives the logs their share.
 _QUOTAS, _QUOTA_KIND = ["-O", "quota,project"], "quotatype=prjquota"
 
+_NOT_ZEROED = ["nodiscard", "lazy_itable_init=1"]
+# Of a large disk; the superblock has room for the places of a journal of up to 512 MiB.
+_LARGE_MIB, _JOURNAL = 16 * 1024, ["-J", "size=256"]
+
 
 def data_mib(share_kib: int) -> int:
     """How large a disk is made for data, of which the logs have a share."""
     return max(DATA_MIB, _TIMES_SHARE * share_kib // 1024)
 
 
-def make_data_disk(path: Path, size_mib: int, identity: str = "", *, quotas: bool = True) -> None:
+def make_data_disk(
+    path: Path, size_mib: int, identity: str = "", *, quotas: bool = True, over: bool = False
+) -> None:
     """A sparse disk image at `path` with an empty ext4; whole, or not there.
 
-    With `identity`, a UUID, the same bytes each time. `quotas` need a kernel that has them.
+    With `identity`, a UUID, the same bytes each time. `quotas` need a kernel that has them. `over`:
+    it will lie where something else was, so what was not written is not taken for zeros.
     """
     mkfs = find_tool("mkfs.ext4", "e2fsprogs")
     words, environment = list(_QUOTAS) if quotas else [], None
     extended = [_QUOTA_KIND] if quotas else []
+    if over:
+        extended += _NOT_ZEROED
+        words += _JOURNAL if size_mib >= _LARGE_MIB else []
     if identity:
         words += ["-U", identity]
         extended.append(f"hash_seed={identity}")

@@ -58,9 +58,19 @@ def check_root(path: Path, verity: Verity) -> None:
     """Read the whole of `path`; InputError names the first block that is not what was built."""
     try:
         with path.open("rb") as file:
-            _Check(file, path, verity).run()
+            check_root_of(file, str(path), verity)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+
+
+def check_root_of(file: IO[bytes], name: str, verity: Verity) -> None:
+    """Read the whole of `file`; InputError names the first block that is not what was built."""
+    _Check(file, name, verity).run()
+
+
+def root_bytes(verity: Verity) -> int:
+    """How large a root image with its hash tree is."""
+    return (verity.hash_start + sum(level_blocks(verity.data_blocks))) * BLOCK
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,12 @@ class _Check:
     """One reading of a root image, from its root hash downwards."""
 
     file: IO[bytes]
-    path: Path
+    name: str
     verity: Verity
 
     def run(self) -> None:
         levels = level_blocks(self.verity.data_blocks)
-        self._size((self.verity.hash_start + sum(levels)) * BLOCK)
+        self._size(root_bytes(self.verity))
         digests = iter([bytes.fromhex(self.verity.root_hash)])
         at = self.verity.hash_start
         for count in reversed(levels):
@@ -101,4 +111,4 @@ class _Check:
             yield block
 
     def _corrupt(self, what: str) -> InputError:
-        return InputError(f"{self.path}: {what}", "build the image again, or copy it again")
+        return InputError(f"{self.name}: {what}", "build the image again, or copy it again")

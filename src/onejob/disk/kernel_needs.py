@@ -29,6 +29,11 @@ def need_kernel(image: Image, place: str, needs: Iterable[Need], hardware: str) 
             )
 
 
+def has_option(image: Image, name: str) -> bool:
+    """Whether the option `name`, without its ``CONFIG_``, is built in."""
+    return name in _built_in(image)
+
+
 def _built_in(image: Image) -> set[str]:
     """Options that are ``y``; InputError where the image has no kernel."""
     assert image.kernel

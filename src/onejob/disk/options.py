@@ -1,4 +1,4 @@
-"""What is asked of an export besides its kind."""
+"""What is asked of a disk besides its image."""
 
 import re
 from pathlib import Path
@@ -20,6 +20,9 @@ class Options(NamedTuple):
     ip: str = QEMU_NETWORK
     key: Path | None = None
     certificate: Path | None = None
+
+
+USUAL = Options()
 
 
 def check_options(options: Options) -> None:

@@ -1,12 +1,13 @@
 """A unified kernel image: kernel and command line as one EFI program, signed where there is a key.
 
-Sources: systemd-stub(7); the UAPI group's unified kernel image specification; sbsign(1).
+Sources: systemd-stub(7); the UAPI group's unified kernel image specification.
 """
 
 from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
 from onejob.disk.options import Options
+from onejob.disk.sign import sign
 from onejob.model.errors import LacksError
 
 STUB = Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
@@ -34,18 +35,7 @@ def make_unified(kernel: Path, line: str, name: str, target: Path, options: Opti
     for path in words:
         path.unlink()
     _drop_time(target)
-    if options.key and options.certificate:
-        signer = find_tool("sbsign", "sbsigntool")
-        signed: list[str | Path] = [
-            "--key",
-            options.key,
-            "--cert",
-            options.certificate,
-            "--output",
-            target,
-            target,
-        ]
-        run_tool([signer, *signed], timeout=_LIMIT_S)
+    sign(target, options)
 
 
 def _drop_time(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onejob.base.progress import Progress
 from onejob.base.verity import check_root
-from onejob.disk.options import Options, check_options
+from onejob.disk.options import USUAL, Options, check_options
 from onejob.exporter.disk import export_disk, export_qcow2, export_vmdk
 from onejob.exporter.firecracker import export_firecracker
 from onejob.exporter.form import README, Export, new_folder
@@ -31,9 +31,6 @@ KINDS: Mapping[str, Callable[[Image, Path, Options], Export]] = {
     "iso": export_iso,
     "sbom": export_sbom,
 }
-
-
-USUAL = Options()
 
 
 def export_image(

@@ -6,7 +6,8 @@ import pytest
 
 from onejob.base.natives import data_path
 from onejob.disk.kernel_needs import Need
-from onejob.exporter import disk, iso
+from onejob.disk.write import NEEDS
+from onejob.exporter import iso
 from onejob.model.component import load_components
 from onejob.model.hardware import load_hardware
 from onejob.model.profile_xml import load_profile
@@ -15,7 +16,7 @@ from onejob.planner.plan import make_plan
 PROFILE = Path(__file__).parent.parent.parent / "golden/keeper.profile.xml"
 
 
-@pytest.mark.parametrize("needs", [disk.NEEDS, iso.NEEDS])
+@pytest.mark.parametrize("needs", [NEEDS, iso.NEEDS])
 def test_a_plan_for_a_pc_with_uefi_brings_what_is_needed(needs: tuple[Need, ...]) -> None:
     hardware = load_hardware(data_path("hardware") / "qemu-q35-uefi.json")
     plan = make_plan(load_profile(PROFILE), hardware, load_components(data_path("components")))
