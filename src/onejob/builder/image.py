@@ -111,6 +111,7 @@ def add_papers(
         kernel=kernel,
         packages=kept_packages(plan.files),
         licences=tuple(licences),
+        renewed=plan.renewed,
     )
     (folder / MANIFEST).write_bytes(to_json(manifest).encode())
 

@@ -17,6 +17,7 @@ from onejob.cli.plan import (
     LostOption,
     MemoryChoice,
     MemoryOption,
+    NewerOption,
     ProfileArgument,
     TrustChoice,
     TrustOption,
@@ -45,6 +46,7 @@ def build(
     landlock: LandlockOption = LandlockChoice.required,
     administrator: AdministratorOption = None,
     denied: DeniedOption = DeniedChoice.eperm,
+    newer_system: NewerOption = False,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -62,6 +64,7 @@ def build(
         hardware,
         choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
         with_kernel=not without_kernel,
+        newer=newer_system,
     )
     with progress() as shown:
         image = build_image(

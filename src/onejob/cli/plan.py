@@ -91,6 +91,10 @@ AdministratorOption = Annotated[
     Path | None,
     typer.Option("--administrator", help="Public key (PEM) of who may shut the system down."),
 ]
+NewerOption = Annotated[
+    bool,
+    typer.Option("--newer-system", help="Libraries and the like as this host has them now."),
+]
 
 
 def plan(
@@ -106,6 +110,7 @@ def plan(
     landlock: LandlockOption = LandlockChoice.required,
     administrator: AdministratorOption = None,
     denied: DeniedOption = DeniedChoice.eperm,
+    newer_system: NewerOption = False,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -119,6 +124,7 @@ def plan(
         loaded,
         hardware,
         choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
+        newer=newer_system,
     )
     if output is None:
         out.file.write(to_json(made))
@@ -148,15 +154,32 @@ def choices(
 
 
 def plan_for(
-    profile: Profile, hardware: str, choices: Choices, *, with_kernel: bool = True
+    profile: Profile,
+    hardware: str | Hardware,
+    choices: Choices,
+    *,
+    with_kernel: bool = True,
+    newer: bool = False,
 ) -> Plan:
-    """The plan, its warnings shown. Without a kernel, nobody has to find drivers for it."""
+    """The plan, its warnings shown. Without a kernel, nobody has to find drivers for it.
+
+    `newer`: with the files of the system as this host has them.
+    """
     components = load_components(data_path("components"))
-    machine = find_hardware(hardware)
+    machine = find_hardware(hardware) if isinstance(hardware, str) else hardware
     catalogue, lack = None, ""
     if with_kernel and needs_catalogue(machine, components):
         catalogue, lack = _find_catalogue()
-    made = make_plan(profile, machine, components, choices, catalogue)
+
+    def plan_of(facts: Profile) -> Plan:
+        return make_plan(facts, machine, components, choices, catalogue)
+
+    if newer:
+        from onejob.cli.newer import newer_plan  # the profiler takes long to import
+
+        made = newer_plan(profile, components, plan_of)
+    else:
+        made = plan_of(profile)
     if lack:
         made = made.model_copy(update={"warnings": (*made.warnings, lack)})
     for warning in made.warnings:

@@ -156,6 +156,13 @@ class LeaveOut(Noun):
     why: Reason
 
 
+class SystemFile(Noun):
+    """A pattern of paths that are the operating system's: they may be newer than the profile."""
+
+    path: Annotated[str, Field(pattern=r"^[*/]")]
+    why: Reason
+
+
 class Sysctl(Noun):
     """A kernel setting written at boot."""
 
@@ -183,6 +190,7 @@ class Component(Noun):
     answer: tuple[CallAnswer, ...] = ()
     sysctl: tuple[Sysctl, ...] = ()
     leave_out: tuple[LeaveOut, ...] = ()
+    system_file: tuple[SystemFile, ...] = ()
 
 
 def load_components(folder: Path) -> tuple[Component, ...]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from onejob.model.errors import InputError
 from onejob.model.jsonfile import load_json
 from onejob.model.noun import Noun
-from onejob.model.plan import Plan
+from onejob.model.plan import Plan, RenewedFile
 from onejob.model.profile import Package
 
 MANIFEST = "manifest.json"
@@ -57,7 +57,10 @@ class PackageLicences(Noun):
 
 
 class Manifest(Noun):
-    """What the folder holds. `kernel` is absent in an image that only runs on a host."""
+    """What the folder holds. `kernel` is absent in an image that only runs on a host.
+
+    `renewed` are the files of the root that are newer than the profile.
+    """
 
     format: Literal[1] = 1
     name: str
@@ -67,6 +70,7 @@ class Manifest(Noun):
     kernel: Kernel | None
     packages: tuple[Package, ...]
     licences: tuple[PackageLicences, ...] = ()
+    renewed: tuple[RenewedFile, ...] = ()
 
 
 class Image(Noun):

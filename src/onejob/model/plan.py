@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from onejob.model.hardware import Hardware
 from onejob.model.noun import Noun
 from onejob.model.profile import Role
 
@@ -76,6 +77,18 @@ class LeftOut(Noun):
     """A file that the service used when profiled and does without in the image."""
 
     path: AbsolutePath
+    reason: str
+
+
+class RenewedFile(Noun):
+    """A file of the system that is not as in the profile; `reason` says why it is the system's.
+
+    `profiled` and `now` are package and content, or where a link points to; empty for none.
+    """
+
+    path: AbsolutePath
+    profiled: str = ""
+    now: str = ""
     reason: str
 
 
@@ -307,13 +320,14 @@ class Administrator(Noun):
 
 
 class Plan(Noun):
-    """Every decision about one image."""
+    """Every decision about one image; `hardware` is what it was decided for."""
 
     format: Literal[1] = 1
     name: str
     trust: Trust = "known"
     architecture: Literal["x86_64"]
     machine: Machine
+    hardware: Hardware | None = None
     service: Service
     components: tuple[str, ...]
     kernel_options: tuple[KernelOption, ...]
@@ -321,6 +335,7 @@ class Plan(Noun):
     root: RootFormat
     files: tuple[PlannedFile, ...]
     left_out: tuple[LeftOut, ...]
+    renewed: tuple[RenewedFile, ...] = ()
     mounts: tuple[Mount, ...]
     calls: tuple[CallDecision, ...]
     denied: Denied = "eperm"

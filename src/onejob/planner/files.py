@@ -103,7 +103,7 @@ def plan_files(
     What is `left_out` is not among them; `extra` entries are wanted as they are; of programs, those
     in `set_id` keep the bit of that name, for the reason given.
     """
-    needed_by, idle = _needed_by(profile), {item.path for item in left_out}
+    users, idle = needed_by(profile), {item.path for item in left_out}
     files: dict[str, PlannedFile] = {}
     warnings: list[str] = []
     for file in profile.files:
@@ -111,7 +111,7 @@ def plan_files(
             warnings.append(f"{file.path} will not run: {mount.path} is writable, hence noexec")
         if file.path in idle or not _is_carried(file, mounts):
             continue
-        planned = _planned(file, needed_by.get(file.path, ()), texts)
+        planned = _planned(file, users.get(file.path, ()), texts)
         if planned.kind == "file":
             planned = _with_set_id(planned, set_id.get(file.path, ""))
         files[file.path] = _with_own_name(planned, profile.name)
@@ -212,7 +212,7 @@ def _content(file: FileUse, texts: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _needed_by(profile: Profile) -> dict[str, tuple[str, ...]]:
+def needed_by(profile: Profile) -> dict[str, tuple[str, ...]]:
     """Who needs a library or interpreter (ELF), by the path where the links end."""
     targets = {file.path: file.target for file in profile.files if file.kind == "symlink"}
     found: dict[str, list[str]] = {}

@@ -99,13 +99,13 @@ def make_plan(
     service = _plan_service(workload, profile, gains_rights=bool(set_id))
     network, network_warnings = plan_network(evidence, workload.ports)
     extra = (*service_folders(workload, profile), *manager_files(manager))
-    texts = account_texts(profile)
-    files, file_warnings = plan_files(profile, mounts, texts, left_out, extra, set_id)
+    files, noted = plan_files(profile, mounts, account_texts(profile), left_out, extra, set_id)
     return Plan(
         name=profile.name,
         trust=trust,
         architecture="x86_64",
         machine=machine,
+        hardware=hardware,
         service=service,
         components=tuple(f"{name}: {reason}" for name, (_, reason) in chosen.items()),
         **_plan_kernel(evidence, machine, search, chosen),
@@ -126,7 +126,7 @@ def make_plan(
         denied=choices.denied,
         restart=plan_restart(workload),
         administrator=choices.administrator,
-        warnings=(*write_warnings, *file_warnings, *landlock_warnings, *network_warnings, *lacks),
+        warnings=(*write_warnings, *noted, *landlock_warnings, *network_warnings, *lacks),
     )
 
 

@@ -32,10 +32,12 @@ _ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
 
 
 class Needs(NamedTuple):
-    """Resolved paths, as the dynamic loader would find them (ld.so(8))."""
+    """Resolved paths, as the dynamic loader would find them (ld.so(8)); `lost` are names found
+    nowhere."""
 
     interpreter: str
     libraries: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 def read_needs(path: Path) -> Needs | None:
@@ -64,8 +66,9 @@ def _needs(elf: ELFFile, path: Path) -> Needs:
                 elif tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH"):
                     text = getattr(tag, "runpath", "") or getattr(tag, "rpath", "")
                     folders += _ORIGIN.sub(lambda _: str(path.parent), text).split(":")
-    found = (find_library(name, tuple(folders)) for name in names)
-    return Needs(interpreter, tuple(library for library in found if library))
+    found = {name: find_library(name, tuple(folders)) for name in names}
+    libraries = tuple(path for path in found.values() if path)
+    return Needs(interpreter, libraries, tuple(name for name in found if not found[name]))
 
 
 def find_library(name: str, folders: tuple[str, ...] = ()) -> str:

@@ -69,9 +69,13 @@ def not_narrowed(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
 
 
 def left_out(profile: Profile, plan: Plan) -> list[Finding]:
-    """Files that the service used when profiled and that the image neither holds nor mounts."""
+    """Files that the service used when profiled and that the image neither holds nor mounts.
+
+    Not those of an older system that a newer one has no more (`renewed`).
+    """
     root = PlannedRoot(plan)
     idle = {item.path for item in plan.left_out}
+    idle |= {file.path for file in plan.renewed if not file.now}
     found = []
     for file in profile.files:
         if was_there(file) and file.path not in idle and not root.has(file.path):
