@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planner": {"model"},
     "builder": {"model", "base"},
     "repository": {"model", "base"},
-    "installer": {"model", "base"},
+    # It conducts the whole way from a repository to a disk, on a machine that has nothing else.
+    "installer": {"model", "base", "planner", "builder", "repository", "disk"},
     "system": {"model", "base", "drive"},
     "report": {"model", "base"},
     "exokernel": set(),

@@ -18,7 +18,7 @@ from onejob.model.errors import OnejobError
 VERBS = (
     "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "export",
     "status", "logs", "drift", "explain", "matrix", "files", "dimensions", "shutdown",
-    "push", "pull", "bench",
+    "push", "pull", "install", "bench",
 )  # fmt: skip
 
 

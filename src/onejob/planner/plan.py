@@ -287,9 +287,15 @@ def _plan_machine(hardware: Hardware, profile: Profile, arrays: tuple[MemoryArra
 
 def _memory_kib(hardware: Hardware, profile: Profile, arrays: tuple[MemoryArray, ...]) -> int:
     """A machine has what it has; a guest is given what the service held when profiled, and more."""
-    if hardware.how == "metal":
-        return hardware.memory_kib
     wanted = _SYSTEM_KIB + with_head_room(profile.resident_kib) + manager_kib(profile, arrays)
+    if hardware.how == "metal":
+        if hardware.memory_kib < wanted:
+            raise InputError(
+                f"hardware {hardware.name}: {hardware.memory_kib // 1024} MiB of memory;"
+                f" {profile.name} and its system need {wanted // 1024} MiB",
+                "use a machine with more memory",
+            )
+        return hardware.memory_kib
     return max(hardware.memory_kib, -(-wanted // 1024) * 1024)
 
 
