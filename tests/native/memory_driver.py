@@ -10,6 +10,7 @@ from onejob.base.natives import native_path
 from onejob.builder.memory import LIBRARY, PLAN_VARIABLE, MemoryOptions, memory_plan_text
 from onejob.model.observations import MemoryUse
 from onejob.model.plan import MemoryArray
+from onejob.planner.memory import reserved_blocks
 from onejob.system.memory import read_memory_counts
 
 SOURCES = Path(__file__).parent / "memory"
@@ -35,7 +36,12 @@ class Manager:
     ) -> None:
         rows = [
             MemoryArray(
-                program=str(program), smallest=smallest, block_size=size, blocks=blocks, reason="-"
+                program=str(program),
+                smallest=smallest,
+                block_size=size,
+                blocks=blocks,
+                spare=min(reserved_blocks(size), blocks - 1),
+                reason="-",
             )
             for smallest, size, blocks in arrays
         ]

@@ -21,6 +21,8 @@ static NO_BLOCK: AtomicU8 = AtomicU8::new(NOT_A_BLOCK);
 const NOT_A_BLOCK: u8 = LIVE - 1;
 const START: usize = GRANULE;
 const HUGE_PAGE: usize = 2 << 20;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Blocks are aligned to the largest power of two that divides their size, up to this.
 const MOST_ALIGNMENT: usize = PAGE_SIZE;
@@ -34,6 +36,8 @@ pub struct Array {
     /// Granules of a block.
     pub pitch: u32,
     pub blocks: u32,
+    /// Those of them that are for the caches of threads.
+    pub spare: u32,
     /// 2^64 / pitch, rounded up: to divide by multiplication.
     reciprocal: u64,
     pub store: Store,
@@ -77,6 +81,7 @@ impl Array {
             first: 0,
             pitch: 1,
             blocks: 0,
+            spare: 0,
             reciprocal: 0,
             store: Store::empty(),
         }
@@ -232,10 +237,11 @@ fn cells_for(blocks: usize) -> usize {
     Store::cells_for(blocks).next_multiple_of(8)
 }
 
-/// Where an array may begin behind `end`. Blocks of different arrays share no cache line.
+/// Where an array may begin behind `end`. Neither blocks of different arrays nor their states share a
+/// cache line: threads that use different ones do not meet there.
 fn place(end: usize, block_size: usize) -> usize {
     let alignment = (1 << block_size.trailing_zeros()).min(MOST_ALIGNMENT);
-    end.next_multiple_of(alignment.max(64))
+    end.next_multiple_of(alignment.max(GRANULE * LINE))
 }
 
 /// Maps all arrays and gets their pages, with a page before and behind the blocks that nobody may
@@ -286,6 +292,7 @@ fn fill(heap: &mut Heap, rows: &[Row], mut cells: *const AtomicU64) {
         array.first = (first / GRANULE) as u32;
         array.pitch = (row.size / GRANULE) as u32;
         array.blocks = row.blocks as u32;
+        array.spare = row.spare as u32;
         array.reciprocal = (u64::MAX / u64::from(array.pitch)).wrapping_add(1);
         for block in 0..array.blocks {
             // SAFETY: one byte for each granule; the block lies in the span.

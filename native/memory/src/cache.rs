@@ -16,11 +16,8 @@ use crate::start;
 use crate::store;
 use crate::threads::{self, Shard};
 
-/// All caches together keep at most one block in so many of an array, as long as they are many.
+/// All caches together keep at most one block in so many of an array, and its spare ones.
 const PART: u32 = 8;
-/// What a plan adds for caches to each array, in blocks and in bytes at most.
-const RESERVE: u32 = 8;
-const RESERVE_BYTES: u32 = 4096;
 /// So many bytes of a block that waits are filled, and looked at when it has waited.
 const MARKED: usize = 128;
 const MARK: u8 = 0xdb;
@@ -181,8 +178,7 @@ fn room_in_cache(array: &Array) -> u32 {
 /// How many that others may need it takes from the store at once. Also who is alone takes no more: what
 /// it never frees it would keep from threads that come later.
 fn part_of(array: &Array, threads: u32) -> u32 {
-    let reserve = RESERVE.min(RESERVE_BYTES / array.block_size() as u32);
-    let part = (array.blocks / PART + reserve) / threads;
+    let part = (array.blocks / PART + array.spare) / threads;
     part.min(SLOTS as u32)
 }
 

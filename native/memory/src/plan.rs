@@ -10,7 +10,7 @@
 //! huge-pages no
 //! delay 0
 //! program /usr/sbin/nginx
-//! array 17 32 120
+//! array 17 32 120 8
 //! end
 //! ```
 
@@ -29,12 +29,14 @@ pub const MOST_DELAY: u64 = 256;
 const MOST_PATH: usize = 4000;
 const HEAD: &[u8] = b"onejob-memory 1";
 
-/// `blocks` blocks of `size` bytes, for requests of `smallest` bytes and more.
+/// `blocks` blocks of `size` bytes, for requests of `smallest` bytes and more; `spare` of them are for
+/// the caches of threads.
 #[derive(Clone, Copy)]
 pub struct Row {
     pub smallest: usize,
     pub size: usize,
     pub blocks: usize,
+    pub spare: usize,
 }
 
 /// What one program gets.
@@ -68,6 +70,7 @@ impl Plan<'_> {
             smallest: 0,
             size: 0,
             blocks: 0,
+            spare: 0,
         };
         Plan {
             counts: None,
@@ -225,13 +228,14 @@ impl<'a> Reader<'a, '_> {
 fn parse_row(value: &[u8]) -> Result<Row, &'static str> {
     let mut words = value.split(|&byte| byte == b' ');
     let mut next = |most| number(words.next().unwrap_or(b""), most);
-    let (smallest, size, blocks) = (
+    let (smallest, size, blocks, spare) = (
         next(LARGEST as u64)? as usize,
         next(LARGEST as u64)? as usize,
         next(MOST_BLOCKS)? as usize,
+        next(MOST_BLOCKS)? as usize,
     );
     if words.next().is_some() {
-        return Err("an array is: array SMALLEST SIZE BLOCKS");
+        return Err("an array is: array SMALLEST SIZE BLOCKS SPARE");
     }
     if size == 0 || !size.is_multiple_of(GRANULE) {
         return Err("a block size is a multiple of 16");
@@ -244,10 +248,14 @@ fn parse_row(value: &[u8]) -> Result<Row, &'static str> {
     if blocks == 0 {
         return Err("an array has at least one block");
     }
+    if spare >= blocks {
+        return Err("not all blocks of an array can be spare");
+    }
     Ok(Row {
         smallest,
         size,
         blocks,
+        spare,
     })
 }
 

@@ -123,6 +123,7 @@ def _arrays(load: Load, folder: Path) -> list[MemoryArray]:
                 )
                 for size in program.sizes.values()
             ],
+            load.threads,
         )
     ]  # fmt: skip
 

@@ -79,8 +79,8 @@ def meter_drills(place: Place, workload: Workload) -> dict[str, Cost]:
 
 
 def only_drill(workload: Workload, name: str) -> Workload:
-    """`workload` with `name` as its one drill between start and stop."""
-    kept = tuple(drill for drill in workload.drill if drill.name == name)
+    """`workload` with `name` as its one drill between start and stop, which stay as they are."""
+    kept = tuple(drill for drill in workload.drill if drill.name in ("start", name, "stop"))
     return workload.model_copy(update={"drill": kept})
 
 

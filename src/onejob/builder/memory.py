@@ -52,7 +52,7 @@ def memory_plan_text(arrays: Iterable[MemoryArray], options: MemoryOptions) -> s
     ]
     for program, rows in groupby(arrays, key=lambda row: row.program):
         lines.append(f"program {_path(program)}")
-        lines += [f"array {row.smallest} {row.block_size} {row.blocks}" for row in rows]
+        lines += [f"array {row.smallest} {row.block_size} {row.blocks} {row.spare}" for row in rows]
     text = "\n".join([*lines, "end", ""])
     if len(text.encode()) > MOST_BYTES:
         raise BuildError(

@@ -183,12 +183,16 @@ class Log(Noun):
 
 
 class MemoryArray(Noun):
-    """`blocks` blocks of `block_size` bytes for `program`'s requests from `smallest` bytes on."""
+    """`blocks` blocks of `block_size` bytes for `program`'s requests from `smallest` bytes on.
+
+    `spare` of them are for the caches of its threads.
+    """
 
     program: str
     block_size: int
     smallest: int
     blocks: int
+    spare: int = 0
     reason: str
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from onejob.model.errors import InputError
 from onejob.model.plan import MemoryArray
-from onejob.model.profile import Profile, ProgramAllocation
+from onejob.model.profile import Profile, ProgramAllocation, ProgramPeak
 
 # The library's own limits (native/memory/src/plan.rs).
 GRANULE = 16
@@ -22,9 +22,14 @@ MOST_BYTES = 32 << 30
 MOST_BLOCKS = 1 << 26
 CACHE_BYTES = 512  # of each array, in every thread (native/memory/src/cache.rs)
 HEAD_ROOM_PERCENT = 25
-# Blocks that wait in the caches of threads (native/memory/src/cache.rs): few, and no large ones.
+# Spare blocks wait in the caches of threads (native/memory/src/cache.rs): few, and no large ones.
 RESERVE_BLOCKS = 8
 RESERVE_BYTES = 4096
+# Where threads allocate often, each has more: those whose states lie in a cache line of their own
+# (native/memory/src/arrays.rs), for as many threads as may run at once.
+OWN_BYTES = 2048
+MOST_THREADS = 8
+OFTEN_PERCENT = 1
 
 
 class Need(NamedTuple):
@@ -48,16 +53,30 @@ def plan_memory(profile: Profile) -> tuple[MemoryArray, ...]:
     programs: defaultdict[str, list[ProgramAllocation]] = defaultdict(list)
     for row in profile.allocations:
         programs[row.program].append(row)
+    threads = {peak.program: _threads_of_one(peak) for peak in profile.program_peaks}
     return tuple(
-        array for program in sorted(programs) for array in plan_arrays(program, programs[program])
+        array
+        for program in sorted(programs)
+        for array in plan_arrays(program, programs[program], threads.get(program, 1))
     )
 
 
-def plan_arrays(program: str, rows: Iterable[ProgramAllocation]) -> list[MemoryArray]:
+def _threads_of_one(peak: ProgramPeak) -> int:
+    """The profile has those of all processes of the program together."""
+    return max(-(-peak.threads // max(peak.processes, 1)), 1)
+
+
+def plan_arrays(
+    program: str, rows: Iterable[ProgramAllocation], threads: int = 1
+) -> list[MemoryArray]:
     """The arrays of one program, by size, for the `rows` of its blocks."""
+    rows = tuple(rows)
     kept = [row for row in rows if row.peak and row.block_size <= LARGEST_BLOCK]
     needs = gather_needs((row.block_size, row.peak) for row in kept)
-    arrays = [_array(program, group) for group in choose_arrays(needs)]
+    arrays = []
+    for group in choose_arrays(needs):
+        users = threads if _is_often_used(group, rows) else 1
+        arrays.append(_array(program, group, spare_blocks(group[-1].size, users)))
     total = sum(array.block_size * array.blocks for array in arrays)
     if total > MOST_BYTES or any(array.blocks > MOST_BLOCKS for array in arrays):
         raise InputError(
@@ -67,16 +86,22 @@ def plan_arrays(program: str, rows: Iterable[ProgramAllocation]) -> list[MemoryA
     return arrays
 
 
-def _array(program: str, group: Sequence[Need]) -> MemoryArray:
+def _is_often_used(group: Sequence[Need], rows: Sequence[ProgramAllocation]) -> bool:
+    smallest, largest = group[0].size - GRANULE, group[-1].size
+    used = sum(row.allocated for row in rows if smallest < max(row.block_size, 1) <= largest)
+    return used * 100 >= sum(row.allocated for row in rows) * OFTEN_PERCENT
+
+
+def _array(program: str, group: Sequence[Need], spare: int) -> MemoryArray:
     size, peak = group[-1].size, sum(need.peak for need in group)
     smallest = group[0].size - GRANULE + 1
-    reserve = reserved_blocks(size)
     return MemoryArray(
         program=program,
         block_size=size,
         smallest=smallest,
-        blocks=with_head_room(peak) + reserve,
-        reason=f"{peak} alive at once in the profile, plus {HEAD_ROOM_PERCENT} % and {reserve} for "
+        blocks=with_head_room(peak) + spare,
+        spare=spare,
+        reason=f"{peak} alive at once in the profile, plus {HEAD_ROOM_PERCENT} % and {spare} for "
         f"caches; {wasted_bytes(group)} of their {peak * size} bytes are wasted",
     )
 
@@ -99,6 +124,12 @@ def wasted_bytes(group: Sequence[Need]) -> int:
 def reserved_blocks(size: int) -> int:
     """How many blocks of this size an array has for caches."""
     return min(RESERVE_BLOCKS, RESERVE_BYTES // size)
+
+
+def spare_blocks(size: int, threads: int) -> int:
+    """How many it has if so many `threads` of a process often use it."""
+    own = -(-OWN_BYTES // size) if threads > 1 else 0
+    return max(reserved_blocks(size), min(threads, MOST_THREADS) * own)
 
 
 def array_bytes(size: int) -> int:

@@ -21,6 +21,10 @@ COUNTS_KIB = 144
 # Tables of the library itself and of its first thread, private to each process.
 _LIBRARY_KIB = 160
 _GRANULE = 16  # of the arrays, for each of which there is a byte
+_APART_KIB = 1  # at most, between two arrays (native/memory/src/arrays.rs)
+_PAGE_KIB = 4
+MOST_COPIED_KIB = 4096
+"""Of a forked process that settles; otherwise nothing is copied (native/init/src/own_pages.rs)."""
 
 
 def plan_manager(
@@ -115,18 +119,33 @@ def manager_changes(
 def manager_kib(profile: Profile, arrays: Iterable[MemoryArray]) -> int:
     """The memory that it takes besides what the service held when profiled.
 
-    Each process at once may come to have all arrays of its program for itself: one that was forked
-    copies what it writes to, and under an overload of PostgreSQL that was nearly all.
+    A process that executed its program has all arrays for itself, and so may one that was forked
+    if they are small: process 1 then copies them when it settles. Large ones forked processes share
+    with their parent but for what either writes to. What they themselves write to they held when
+    profiled, too, but less far apart; what the parent writes to is at most its arrays once more.
     """
     arrays = tuple(arrays)
     peaks = {peak.program: peak.processes for peak in profile.program_peaks}
+    again = {start.child for start in profile.starts if start.how == "exec"}
     total = 0
     for program in {array.program for array in arrays}:
         own = [array for array in arrays if array.program == program]
-        total += max(peaks.get(program, 1), 1) * (_arrays_kib(own) + _LIBRARY_KIB) + COUNTS_KIB
+        processes = max(peaks.get(program, 1), 1)
+        executed = processes if program in again else 1
+        total += executed * _arrays_kib(own) + _forked_kib(own, processes - executed)
+        total += processes * _LIBRARY_KIB + COUNTS_KIB
     return total
 
 
+def _forked_kib(arrays: Sequence[MemoryArray], processes: int) -> int:
+    """Of so many: in each large array, a page of blocks and one of states not used to their end."""
+    whole = _arrays_kib(arrays)
+    if whole <= MOST_COPIED_KIB or not processes:
+        return processes * whole
+    return max(processes * min(whole, 2 * _PAGE_KIB * len(arrays)), whole)
+
+
 def _arrays_kib(arrays: Iterable[MemoryArray]) -> int:
+    arrays = tuple(arrays)
     blocks = sum(array.block_size * array.blocks for array in arrays)
-    return -(-(blocks + blocks // _GRANULE) // 1024)
+    return -(-(blocks + blocks // _GRANULE) // 1024) + _APART_KIB * len(arrays)

@@ -19,7 +19,7 @@ from onejob.bench.meter import (
 from onejob.drive.drills import DrillResult
 from onejob.drive.target import Process
 from onejob.model.errors import InputError
-from onejob.model.workload import Drill, Ready, Workload
+from onejob.model.workload import Command, Drill, Ready, Workload
 
 # For each line: as much processor time as it says, then an answer.
 SPINNER = """\
@@ -108,3 +108,13 @@ def test_only_the_loaded_drill_is_left_between_start_and_stop() -> None:
         name="x", command=("x",), ports=(80,), ready=Ready(tcp=80), drill=drills
     )  # fmt: skip
     assert [d.name for d in only_drill(workload, "serve").drills()] == ["start", "serve", "stop"]
+
+
+def test_what_the_service_is_started_with_stays_when_one_drill_is_left() -> None:
+    """The load of postgresql runs on a database that its start makes."""
+    start = Drill(name="start", run=(Command(command=("createdb", "bench")),))
+    workload = Workload(
+        name="x", command=("x",), ports=(80,), ready=Ready(tcp=80),
+        drill=(start, Drill(name="serve")),
+    )  # fmt: skip
+    assert only_drill(workload, "serve").drills()[0] == start

@@ -15,8 +15,9 @@ from onejob.system.memory import FILE_SIZE
 
 def array(program: str, smallest: int, size: int, blocks: int) -> MemoryArray:
     return MemoryArray(
-        program=program, smallest=smallest, block_size=size, blocks=blocks, reason="for a test"
-    )
+        program=program, smallest=smallest, block_size=size, blocks=blocks, spare=blocks - 3,
+        reason="for a test",
+    )  # fmt: skip
 
 
 def test_programs_stand_one_after_the_other() -> None:
@@ -30,10 +31,10 @@ def test_programs_stand_one_after_the_other() -> None:
         "huge-pages no\n"
         "delay 8\n"
         "program /a\n"
-        "array 1 16 5\n"
-        "array 33 64 7\n"
+        "array 1 16 5 2\n"
+        "array 33 64 7 4\n"
         "program /b c\n"
-        "array 17 32 9\n"
+        "array 17 32 9 6\n"
         "end\n"
     )
 
