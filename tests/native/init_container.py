@@ -237,6 +237,18 @@ class Container:
             self.port.close()
 
 
+def put_data_on_disk(container: Container) -> Path:
+    """Data in a folder of the host's, as onejob run --on host has it."""
+    data = container.folder / "data"
+    data.mkdir()
+    (data / ".onejob-owner").write_text("job\n")
+    container.environment[1] = "ONEJOB_DATA=dir"
+    container.mounts.append(
+        {"destination": "/.onejob/data", "type": "bind", "source": str(data), "options": ["bind"]}
+    )
+    return data
+
+
 def await_true(
     question: Callable[[], bool], complaint: Callable[[], str], seconds: float = SECONDS
 ) -> None:

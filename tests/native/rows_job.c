@@ -141,6 +141,20 @@ static void own_filter(void) { /* whoever adds another one is killed */
     struct sock_fprog program = { 4, code };
     if (syscall(SYS_seccomp, 1, 0, &program)) say("seccomp: %s", strerror(errno));
 }
+static char marked[3 * 4096];
+static void *idle(void *unused) { for (;;) pause(); }
+static void fail(void) { /* with a second thread, and words that only its memory has together */
+    pthread_t thread; pthread_create(&thread, NULL, idle, NULL); usleep(50000);
+    strcpy(marked + 4096, "the memory "); strcat(marked + 4096, "of the failed one");
+    *(volatile int *)16 = 7;
+}
+static void failures(int count) {
+    for (int n = 0; n < count; n++) {
+        int status; pid_t child = fork();
+        if (child == 0) fail();
+        waitpid(child, &status, 0); say("child ended by %d", WTERMSIG(status));
+    }
+}
 int main(int count, char **words) {
     const char *verb = count > 1 ? words[1] : "serve";
     signal(SIGHUP, on_signal); signal(SIGUSR1, on_signal); signal(SIGQUIT, on_signal);
@@ -172,6 +186,9 @@ int main(int count, char **words) {
     if (!strcmp(verb, "phases-fail")) { try_all("main boot"); settle(); try_all("main serve"); _exit(3); }
     if (!strcmp(verb, "abort-once")) { int mark = open("/run/mark", O_CREAT | O_EXCL | O_WRONLY, 0600); if (mark >= 0) kill(getpid(), SIGABRT); }
     if (!strcmp(verb, "die")) { settle(); signal(SIGQUIT, SIG_DFL); kill(getpid(), SIGQUIT); }
+    if (!strcmp(verb, "fail")) { settle(); fail(); }
+    if (!strcmp(verb, "failures")) { settle(); failures(atoi(words[2])); }
+    if (!strcmp(verb, "caught")) { signal(SIGSEGV, on_signal); settle(); kill(getpid(), SIGSEGV); say("hups %d", hups); }
     if (!strcmp(verb, "deaf")) { signal(SIGQUIT, SIG_IGN); settle(); }
     if (!strcmp(verb, "leave")) { settle(); if (fork() == 0) { signal(SIGTERM, SIG_IGN); say("stubborn"); for (;;) pause(); } usleep(200000); _exit(3); }
     say("ready");

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from init_container import Container, await_true
+from init_container import Container, await_true, put_data_on_disk
 from memory_driver import Manager, compile_program
 
 from onejob.model.jsonfile import parse_json
@@ -25,18 +25,6 @@ def observed(container: Container) -> Observations:
 
 def kept(container: Container) -> Observations:
     return parse_json(container.text_of(KEPT), Observations, "observations")
-
-
-def put_data_on_disk(container: Container) -> Path:
-    """Data in a folder of the host's, as onejob run --on host has it."""
-    data = container.folder / "data"
-    data.mkdir()
-    (data / ".onejob-owner").write_text("job\n")
-    container.environment[1] = "ONEJOB_DATA=dir"
-    container.mounts.append(
-        {"destination": "/.onejob/data", "type": "bind", "source": str(data), "options": ["bind"]}
-    )
-    return data
 
 
 def test_processes_peaks_and_denials_are_told(container: Container) -> None:

@@ -63,6 +63,8 @@ pub struct Instance {
     pub counts: Option<Counts>,
     /// What programs may change and execute; without it, owners and modes of files decide alone.
     pub landlock: Option<LandlockPlan>,
+    /// How many core files there may be, and how many KiB each may have.
+    pub core_files: Option<(u32, u64)>,
     /// Files that can only be extended, once the service has settled.
     #[serde(default)]
     pub logs: Vec<LogPlan>,

@@ -9,6 +9,8 @@ mod administrator;
 mod button;
 mod console;
 mod control;
+mod core_file;
+mod cores;
 mod count_files;
 mod counts;
 mod failure;
@@ -108,7 +110,8 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let button = place.machine.then(button::Button::find).flatten();
     view::strip_devices(&instance.mounts).or_fail(format_args!("cannot take devices away"))?;
     let starter = service::Starter::new(&instance, policy, domains.as_ref(), rows.as_ref())?;
-    let observer = observe::Observer::new(&instance, records);
+    let cores = records.as_ref().and_then(|records| records.cores(&instance, &place));
+    let observer = observe::Observer::new(&instance, records, cores);
     let life = life::Life::new(&instance, place.driven);
     let mut supervisor = supervisor::Supervisor::start(starter, life, signals, control, observer, output)?;
     supervisor.button = button;

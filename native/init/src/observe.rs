@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::cores::Cores;
 use crate::counts;
 use crate::folders::Folders;
 use crate::instance::Instance;
@@ -13,6 +14,7 @@ use crate::records::Records;
 use crate::seccomp::Denials;
 use crate::shutdown::Ending;
 use crate::sys::{self, now_ms};
+use crate::tracer::Tracer;
 
 /// A look costs some system calls for each process and descriptor; peaks between two are not seen.
 const LOOK_MS: u64 = 5_000;
@@ -64,6 +66,7 @@ impl Peak {
 pub struct Observer<'a> {
     instance: &'a Instance,
     records: Option<Records>,
+    cores: Option<Cores>,
     begun_ms: u64,
     pub due_ms: u64,
     kept_ms: u64,
@@ -85,11 +88,12 @@ pub struct Observer<'a> {
 
 impl<'a> Observer<'a> {
     /// `records`: where the observations are kept; None where the instance keeps no data.
-    pub fn new(instance: &'a Instance, records: Option<Records>) -> Self {
+    pub fn new(instance: &'a Instance, records: Option<Records>, cores: Option<Cores>) -> Self {
         let now = now_ms();
         Observer {
             instance,
             records,
+            cores,
             begun_ms: now,
             due_ms: now + FIRST_MS,
             kept_ms: now,
@@ -112,6 +116,13 @@ impl<'a> Observer<'a> {
         (self.restarts, self.last_end, self.news) = (restarts, format!("{ending}"), true);
     }
 
+    /// A traced task has stopped, with this status: it may be about to end by its own failure.
+    pub fn stopped(&mut self, tid: i32, status: i32, tracer: Option<&mut Tracer>) {
+        if let (Some(cores), Some(tracer)) = (self.cores.as_mut(), tracer) {
+            self.news |= cores.take(tid, status, tracer);
+        }
+    }
+
     /// Look, if it is time, and keep what is new. `standing` as for `processes::list_as_json`.
     pub fn look_if_due(&mut self, denials: &Denials, standing: impl FnMut(i32) -> Option<String>) {
         if now_ms() >= self.due_ms {
@@ -131,7 +142,7 @@ impl<'a> Observer<'a> {
         self.processes = String::from("[]");
         self.news = true;
         self.keep_if_news(denials);
-        self.records = None; // an open folder would keep the data partition from being unmounted
+        (self.records, self.cores) = (None, None); // an open folder would keep the data partition from being unmounted
     }
 
     fn keep_if_news(&mut self, denials: &Denials) {
@@ -166,8 +177,8 @@ impl<'a> Observer<'a> {
             if listed.len() < MOST_PROCESSES {
                 let standing = standing(seen.pid).map_or(String::new(), |members| format!(",{members}"));
                 let held = format!(
-                    r#""threads":{},"descriptors":{},"resident_kib":{}"#,
-                    peak.threads, peak.descriptors, peak.resident_kib
+                    r#""threads":{},"descriptors":{},"resident_kib":{},"page_faults":{}"#,
+                    peak.threads, peak.descriptors, peak.resident_kib, seen.faults
                 );
                 listed.push(format!("{{{},{held}{standing}}}", seen.fields()));
             }
@@ -194,7 +205,7 @@ impl<'a> Observer<'a> {
         format!(
             concat!(
                 r#"{{"format":1,"name":{},"time":{},"running_ms":{},"peaks":{{{},"sockets":{}}},"#,
-                r#""restarts":{},"last_end":{},"programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},"memory":{},{}}}"#,
+                r#""restarts":{},"last_end":{},"programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},"memory":{},"cores":{},{}}}"#,
             ),
             json::text(&self.instance.name),
             sys::unix_time(),
@@ -209,6 +220,7 @@ impl<'a> Observer<'a> {
             denials.to_json(),
             denials.unlisted,
             counts::list_as_json(),
+            self.cores.as_ref().map_or(String::from("[]"), Cores::to_json),
             self.folders.fields(),
         )
     }

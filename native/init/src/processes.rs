@@ -18,6 +18,8 @@ pub struct Seen {
     pub pid: i32,
     pub program: String,
     pub threads: u64,
+    /// Page faults since it began, those that read a disk among them.
+    pub faults: u64,
     parent: i32,
     /// Clock ticks from the boot of the machine to its start.
     start: u64,
@@ -67,7 +69,8 @@ fn look_at(pid: i32) -> Option<Seen> {
         return None;
     }
     let (parent, threads, start) = (fields.get(1)?.parse().ok()?, number(17)?, number(19)?);
-    Some(Seen { pid, program: program_of(pid), threads, parent, start })
+    let faults = number(7)? + number(9)?;
+    Some(Seen { pid, program: program_of(pid), threads, faults, parent, start })
 }
 
 /// The most memory that it ever had resident, in KiB (proc_pid_status(5), VmHWM).
@@ -120,6 +123,17 @@ pub fn end_rather(pid: i32) {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(CWD, format!("/proc/{pid}/oom_score_adj").as_str(), flags, Mode::empty());
     let _ = file.map(|file| write_whole(file, b"500")); // it has ended, or process 1 may not: so be it
+}
+
+/// Whether a signal ends the process of a thread: it is neither caught nor ignored.
+pub fn ends_by(thread: i32, signal: i32) -> bool {
+    let Some(status) = read_text(thread, "status") else { return false };
+    let is_in = |name: &str| {
+        let mask =
+            status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(name)?.trim(), 16).ok());
+        mask.is_none_or(|mask| mask & 1 << (signal - 1) != 0)
+    };
+    !is_in("SigCgt:") && !is_in("SigIgn:")
 }
 
 /// How many seccomp filters are on a thread; None before Linux 5.9.

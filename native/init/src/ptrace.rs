@@ -15,8 +15,10 @@ const POKE_USER: usize = 6;
 const CONTINUE: usize = 7;
 const GET_REGISTERS: usize = 12;
 const SET_REGISTERS: usize = 13;
+const GET_FLOATING: usize = 14; // PTRACE_GETFPREGS
 const CONTINUE_TO_CALL: usize = 24; // PTRACE_SYSCALL
 const GET_EVENT_MESSAGE: usize = 0x4201;
+const GET_SIGNAL_INFORMATION: usize = 0x4202;
 const SEIZE: usize = 0x4206;
 const INTERRUPT: usize = 0x4207;
 const LISTEN: usize = 0x4208;
@@ -103,6 +105,22 @@ pub fn registers(tid: i32) -> Result<Registers> {
     // SAFETY: the kernel writes a struct user_regs_struct, 27 words.
     unsafe { request(GET_REGISTERS, tid, 0, registers.as_mut_ptr() as usize)? };
     Ok(registers)
+}
+
+/// struct user_i387_struct, 512 bytes.
+pub fn floating_registers(tid: i32) -> Result<[u64; 64]> {
+    let mut registers = [0; 64];
+    // SAFETY: the kernel writes 512 bytes.
+    unsafe { request(GET_FLOATING, tid, 0, registers.as_mut_ptr() as usize)? };
+    Ok(registers)
+}
+
+/// What came with the signal that stopped a thread (siginfo_t, 128 bytes).
+pub fn signal_information(tid: i32) -> Result<[u64; 16]> {
+    let mut information = [0; 16];
+    // SAFETY: the kernel writes 128 bytes.
+    unsafe { request(GET_SIGNAL_INFORMATION, tid, 0, information.as_mut_ptr() as usize)? };
+    Ok(information)
 }
 
 pub fn set_registers(tid: i32, registers: &Registers) -> Result<()> {

@@ -7,8 +7,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, fdatasync, fstat, mkdirat, 
 use rustix::io::Result;
 
 use crate::console::say;
+use crate::cores::Cores;
 use crate::failure::{Failure, OrFail, Outcome, Reason};
 use crate::files::{open_directory, write_whole};
+use crate::instance::Instance;
 use crate::partition::DATA;
 use crate::place::{DataAt, Place};
 use crate::ring;
@@ -45,6 +47,12 @@ impl Records {
             say(format_args!("no words are kept on the data partition: {}", Reason(error)));
         }
         opened.is_ok()
+    }
+
+    /// Where core files are kept, if the plan has some: not in memory.
+    pub fn cores(&self, instance: &Instance, place: &Place) -> Option<Cores> {
+        let sizes = instance.core_files.filter(|_| !matches!(place.data, DataAt::Memory { .. }))?;
+        Some(Cores::new(open_directory(self.folder.as_fd(), ".").ok()?, sizes))
     }
 
     /// Put `content` in the place of the file `name`, at once and as a whole; what was there before

@@ -154,6 +154,7 @@ impl<'a> Supervisor<'a> {
 
     fn take_change(&mut self, pid: i32, status: WaitStatus) {
         if status.stopped() {
+            self.observer.stopped(pid, status.as_raw(), self.tracer.as_mut());
             let denial = self.tracer.as_mut().and_then(|tracer| tracer.stopped(pid, status.as_raw()));
             if let Some(first) = denial.and_then(|denial| self.denials.record(denial)) {
                 announce(first, self.instance.denied, self.control.as_mut());

@@ -67,6 +67,12 @@ impl<'a> Tracer<'a> {
         self.tracees.remove(tid);
     }
 
+    /// The other threads of the process of one.
+    pub fn others_of(&mut self, tid: i32) -> Vec<i32> {
+        let pid = self.tracees.thread(tid).map_or(tid, |thread| thread.pid);
+        self.tracees.threads_of(pid).map(|thread| thread.tid).filter(|other| *other != tid).collect()
+    }
+
     /// A task has stopped: find out why and let it go on. A refused call is returned.
     pub fn stopped(&mut self, tid: i32, status: i32) -> Option<Denial> {
         let (signal, event) = (status >> 8 & 0xff, status >> 16);

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
 from onejob.model.errors import InputError, LacksError
+from onejob.model.plan import Plan
 
 DATA_MIB = 64
 # A disk is so many times as large as the logs' share of it.
@@ -23,9 +24,9 @@ _NOT_ZEROED = ["nodiscard", "lazy_itable_init=1"]
 _LARGE_MIB, _JOURNAL = 16 * 1024, ["-J", "size=256"]
 
 
-def data_mib(share_kib: int) -> int:
-    """How large a disk is made for data, of which the logs have a share."""
-    return max(DATA_MIB, _TIMES_SHARE * share_kib // 1024)
+def data_mib(plan: Plan) -> int:
+    """How large a disk is made for data, of which the logs have a share, and core files more."""
+    return max(DATA_MIB, _TIMES_SHARE * plan.share_kib // 1024) + -(-plan.core_files_kib // 1024)
 
 
 def make_data_disk(

@@ -40,6 +40,8 @@ def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
         }
     if plan.share_kib:
         instance["share_kib"] = plan.share_kib
+    if plan.core_files:
+        instance["core_files"] = (plan.core_files.most, plan.core_files.kib)
     if plan.logs:
         instance["logs"] = [(log.path, log.changes) for log in plan.logs]
     if places:

@@ -9,6 +9,7 @@ from onejob.base.natives import cache_path
 from onejob.builder.image import build_image, image_facts
 from onejob.cli.plan import (
     AdministratorOption,
+    CoreDumpsOption,
     DeniedChoice,
     DeniedOption,
     HardwareOption,
@@ -47,6 +48,7 @@ def build(
     administrator: AdministratorOption = None,
     denied: DeniedOption = DeniedChoice.eperm,
     newer_system: NewerOption = False,
+    core_dumps: CoreDumpsOption = 0,
 ) -> None:
     """Build an image: a kernel and a read-only root with only what is needed.
 
@@ -62,7 +64,16 @@ def build(
     plan = plan_for(
         loaded,
         hardware,
-        choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
+        choices(
+            accept_lost_events,
+            trust,
+            memory,
+            unsafe_free,
+            landlock,
+            administrator,
+            denied,
+            core_dumps,
+        ),
         with_kernel=not without_kernel,
         newer=newer_system,
     )

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from onejob.cli.show import out
 from onejob.model.errors import InputError
 from onejob.report.status import shown
+from onejob.system.cores import take_core
 from onejob.system.logs import Piece, read_log
 from onejob.system.registry import find
 
@@ -20,18 +22,31 @@ def logs(
         int, typer.Option("--lines", "-n", min=0, help="Only the last so many; 0: all.")
     ] = 0,
     times: Annotated[bool, typer.Option("--times", help="Say when, every 4 KB.")] = False,
+    core: Annotated[
+        int | None, typer.Option("--core", min=1, max=100, help="Copy this core file to --output.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: core.N, here.")
+    ] = None,
 ) -> None:
     """Show what the service, its kernel and process 1 printed last.
 
     The last megabyte of it is kept on the data partition, over crashes and
-    power cuts, and read from there.
+    power cuts, and read from there. So are core files, of an image that was
+    planned with --core-dumps.
 
     \b
     Examples:
       onejob logs nginx
       onejob logs /srv/nginx-data -n 50
       onejob logs nginx-data.img --times
+      onejob logs nginx-data.img --core 1 -o nginx.core
     """
+    if core is not None:
+        place = output or Path(f"core.{core}")
+        size = take_core(_data_of(subject), core, place)
+        out.print(f"{place}: {size} bytes, for its owner alone", soft_wrap=True)
+        return
     pieces = read_log(_data_of(subject))
     found = _with_times(pieces) if times else b"".join(piece.text for piece in pieces)
     text = found.decode(errors="replace").splitlines()

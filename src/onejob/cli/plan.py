@@ -96,6 +96,13 @@ NewerOption = Annotated[
     typer.Option("--newer-system", help="Libraries and the like as this host has them now."),
 ]
 
+CoreDumpsOption = Annotated[
+    int,
+    typer.Option(
+        "--core-dumps", min=0, max=100, help="Keep so many core files, of failed processes."
+    ),
+]
+
 
 def plan(
     profile: ProfileArgument,
@@ -111,6 +118,7 @@ def plan(
     administrator: AdministratorOption = None,
     denied: DeniedOption = DeniedChoice.eperm,
     newer_system: NewerOption = False,
+    core_dumps: CoreDumpsOption = 0,
 ) -> None:
     """Decide everything about an image, each decision with its reason.
 
@@ -123,9 +131,12 @@ def plan(
     made = plan_for(
         loaded,
         hardware,
-        choices(accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied),
+        choices(
+            accept_lost_events, trust, memory, unsafe_free, landlock, administrator, denied,
+            core_dumps,
+        ),
         newer=newer_system,
-    )
+    )  # fmt: skip
     if output is None:
         out.file.write(to_json(made))
     else:
@@ -140,6 +151,7 @@ def choices(
     landlock: LandlockChoice,
     administrator: Path | None,
     denied: DeniedChoice,
+    core_dumps: int,
 ) -> Choices:
     """The options of whoever plans, as the planner takes them."""
     return Choices(
@@ -150,6 +162,7 @@ def choices(
         landlock=landlock.value,
         denied=denied.value,
         administrator=None if administrator is None else _administrator(administrator),
+        core_dumps=core_dumps,
     )
 
 

@@ -86,7 +86,7 @@ def _least(image: Image) -> Sizes:
     kernel = image.kernel.stat().st_size
     boot = 1 - (-_TIMES * (papers + kernel) // MIB)  # the kernel twice: one for each firmware
     root = -(-_TIMES * image.root.stat().st_size // MIB)
-    data = data_mib(image.plan.share_kib) if has_data(image.plan) else 0
+    data = data_mib(image.plan) if has_data(image.plan) else 0
     return Sizes(max(_LEAST_BOOT_MIB, boot), max(_LEAST_ROOT_MIB, root), data)
 
 

@@ -42,7 +42,7 @@ def export_firecracker(image: Image, folder: Path, _options: Options) -> Export:
     shutil.copyfile(image.root, folder / ROOT)
     if has_data(plan):
         identity = str(uuid.UUID(image.manifest.verity.root_hash[:32], version=4))
-        make_data_disk(folder / DATA, data_mib(plan.share_kib), identity)
+        make_data_disk(folder / DATA, data_mib(plan), identity)
     (folder / CONFIG).write_text(to_text(configuration(image)))
     tap = tap_name(image)
     ports = "".join(f"    curl http://{GUEST}:{port}/\n" for port in plan.service.ports[:1])

@@ -39,7 +39,10 @@ class Denied(Noun):
 
 
 class Running(Noun):
-    """A process now. `start` in clock ticks since boot, `descriptors` one more than its highest."""
+    """A process now. `start` in clock ticks since boot, `descriptors` one more than its highest.
+
+    `page_faults` since it began: of a process that has settled, their growth is what counts.
+    """
 
     pid: Count
     ppid: Count
@@ -48,6 +51,7 @@ class Running(Noun):
     threads: Count
     descriptors: Count
     resident_kib: Count
+    page_faults: Count = 0
     role: Role | Literal[""] = ""
     phase: Phase | Literal[""] = ""
 
@@ -140,6 +144,23 @@ class MemoryUse(Noun):
         return self.static / (self.static + self.dynamic) if self.dynamic else 1.0
 
 
+class CoreFile(Noun):
+    """The memory of a process that `signal` ended, kept as `file` in `.onejob` of the data.
+
+    `kib` of it; not `whole` where the plan's size was reached. `threads` are in it. `time` as of
+    Observations.
+    """
+
+    file: Annotated[str, Field(pattern=r"^core\.[0-9]{1,3}$")]
+    program: Text
+    pid: Count
+    signal: Annotated[int, Field(ge=1, le=64)]
+    threads: Count
+    kib: Count
+    whole: bool
+    time: Count
+
+
 class Observations(Noun):
     """Of one instance, since it was started. `time` in seconds since 1970, by its own clock.
 
@@ -159,6 +180,7 @@ class Observations(Noun):
     denials: tuple[Denied, ...]
     denials_unlisted: Count = 0
     memory: tuple[MemoryUse, ...] = ()
+    cores: tuple[CoreFile, ...] = ()
     folders: tuple[Folder, ...] = ()
     folders_cut: bool = False
 

@@ -316,6 +316,14 @@ class Restart(Noun):
     reason: str
 
 
+class CoreFiles(Noun):
+    """Of processes that fail, the memory of at most `most` is kept, at most `kib` KiB of each."""
+
+    most: Annotated[int, Field(ge=1, le=100)]
+    kib: Annotated[int, Field(ge=1)]
+    reason: str
+
+
 class Administrator(Noun):
     """Who may shut the system down: who has the private half of `key`, ed25519 in hexadecimal."""
 
@@ -356,6 +364,7 @@ class Plan(Noun):
     capabilities: tuple[Capability, ...]
     network: Network = Network()
     restart: Restart | None = None
+    core_files: CoreFiles | None = None
     administrator: Administrator | None = None
     warnings: tuple[str, ...] = ()
 
@@ -367,6 +376,11 @@ class Plan(Noun):
     def share_kib(self) -> int:
         """The logs' share of the data partition; 0 where there is none."""
         return int(self.sizes("share").get("logs", 0))
+
+    @property
+    def core_files_kib(self) -> int:
+        """What all core files together may take of the data partition."""
+        return self.core_files.most * self.core_files.kib if self.core_files else 0
 
     def sysctls(self) -> dict[str, str]:
         """Everything that is written below /proc/sys at boot, sizes last."""

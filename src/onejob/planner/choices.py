@@ -14,7 +14,7 @@ class Choices:
     """`accept_lost`: plan although events were lost; `trust`: what is taken besides the observed;
     `memory`: who serves malloc; `unsafe_free`: wrong frees pass; `landlock`: whether a kernel
     without it is good enough; `denied`: what becomes of a denied call; `administrator`: who may
-    shut the system down.
+    shut the system down; `core_dumps`: how many core files may be kept.
     """
 
     accept_lost: bool = False
@@ -24,6 +24,7 @@ class Choices:
     landlock: Landlock = "required"
     denied: Denied = "eperm"
     administrator: Administrator | None = None
+    core_dumps: int = 0
 
 
 USUAL = Choices()
@@ -43,4 +44,5 @@ def choices_of(plan: Plan) -> Choices:
         landlock=plan.landlock,
         denied=plan.denied,
         administrator=plan.administrator,
+        core_dumps=plan.core_files.most if plan.core_files else 0,
     )

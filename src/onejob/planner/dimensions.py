@@ -118,7 +118,7 @@ def _descriptors(evidence: Evidence) -> Iterator[Dimension]:
     source = f"{peak} descriptors at once in the profile"
     yield Dimension(
         name="core", kind="limit", value="0", unit="bytes", source="no profile needs core files",
-        reason="core files hold the service's secrets",
+        reason="the kernel writes none: they hold secrets; process 1 does where --core-dumps asks",
     )  # fmt: skip
     yield Dimension(
         name="nofile", kind="limit", value=str(nofile), source=source, head_room=_TIMES,

@@ -39,7 +39,7 @@ def plan_manager(
         counts=COUNTS,
         unsafe_free=unsafe_free,
         reason=f"the profile shows the memory blocks of {len(programs)} programs, "
-        f"whose arrays take {_arrays_kib(arrays)} KiB",
+        f"whose arrays take {arrays_kib(arrays)} KiB",
         apart=tuple(_apart(profile)),
     )
 
@@ -132,20 +132,21 @@ def manager_kib(profile: Profile, arrays: Iterable[MemoryArray]) -> int:
         own = [array for array in arrays if array.program == program]
         processes = max(peaks.get(program, 1), 1)
         executed = processes if program in again else 1
-        total += executed * _arrays_kib(own) + _forked_kib(own, processes - executed)
+        total += executed * arrays_kib(own) + _forked_kib(own, processes - executed)
         total += processes * _LIBRARY_KIB + COUNTS_KIB
     return total
 
 
 def _forked_kib(arrays: Sequence[MemoryArray], processes: int) -> int:
     """Of so many: in each large array, a page of blocks and one of states not used to their end."""
-    whole = _arrays_kib(arrays)
+    whole = arrays_kib(arrays)
     if whole <= MOST_COPIED_KIB or not processes:
         return processes * whole
     return max(processes * min(whole, 2 * _PAGE_KIB * len(arrays)), whole)
 
 
-def _arrays_kib(arrays: Iterable[MemoryArray]) -> int:
+def arrays_kib(arrays: Iterable[MemoryArray]) -> int:
+    """Of all their blocks, the states of these, and what keeps arrays apart."""
     arrays = tuple(arrays)
     blocks = sum(array.block_size * array.blocks for array in arrays)
     return -(-(blocks + blocks // _GRANULE) // 1024) + _APART_KIB * len(arrays)

@@ -36,6 +36,7 @@ from onejob.planner.capabilities import plan_capabilities
 from onejob.planner.choices import NO_MEMORY_MANAGER, USUAL, Choices
 from onejob.planner.commands import set_id_programs, unused_commands
 from onejob.planner.components import choose_components, kernel_arguments, kernel_options
+from onejob.planner.core_files import with_core_files
 from onejob.planner.dimensions import interrupts_apart, plan_dimensions, processors_option
 from onejob.planner.drivers import Search, driver_options, driver_warnings, search_drivers
 from onejob.planner.evidence import Evidence, in_order
@@ -86,8 +87,7 @@ def make_plan(
     profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
     arrays, manager = _plan_memory(profile, workload, choices)
-    mounts, logs, write_warnings = _plan_places(profile)
-    mounts += manager_mounts(manager, arrays)
+    mounts, logs, write_warnings = _plan_places(profile, manager_mounts(manager, arrays))
     landlock, landlock_warnings = _landlock(choices.landlock, evidence)
     changes = manager_changes(manager, arrays)
     search = search_drivers(hardware, components, catalogue)
@@ -100,7 +100,7 @@ def make_plan(
     network, network_warnings = plan_network(evidence, workload.ports)
     extra = (*service_folders(workload, profile), *manager_files(manager))
     files, noted = plan_files(profile, mounts, account_texts(profile), left_out, extra, set_id)
-    return Plan(
+    plan = Plan(
         name=profile.name,
         trust=trust,
         architecture="x86_64",
@@ -128,6 +128,7 @@ def make_plan(
         administrator=choices.administrator,
         warnings=(*write_warnings, *noted, *landlock_warnings, *network_warnings, *lacks),
     )
+    return with_core_files(plan, profile, choices.core_dumps)
 
 
 def _choose(
@@ -149,13 +150,13 @@ def _choose(
 
 
 def _plan_places(
-    profile: Profile,
+    profile: Profile, more: tuple[Mount, ...]
 ) -> tuple[tuple[Mount, ...], tuple[Log, ...], tuple[str, ...]]:
-    """Where the service can write, its logs among that, and warnings about both."""
+    """Where the service can write, and `more`; its logs among that, and warnings about both."""
     mounts, refused = plan_mounts(profile)
     logs = plan_logs(profile, mounts)
     mounts, unlimited = share_logs(profile, mounts, logs)
-    return mounts, logs, refused + unlimited
+    return mounts + more, logs, refused + unlimited
 
 
 def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:

@@ -25,6 +25,7 @@ def status_tables(found: Observations, plan: Plan) -> tuple[Table, ...]:
     tables = (
         _processes(found),
         _restarts(found, plan),
+        _cores(found),
         _peaks(found, plan),
         _programs(found),
         _memory(found),
@@ -69,6 +70,18 @@ def _restarts(found: Observations, plan: Plan) -> Table:
     row = (str(found.restarts), most, shown(found.last_end))
     heads = ("times", "most in a row", "the last time, it")
     return Table("failed and started again", heads, (row,) if found.restarts else ())
+
+
+def _cores(found: Observations) -> Table:
+    rows = tuple(
+        (
+            each.file, shown(each.program), str(each.pid), str(each.signal), str(each.threads),
+            mebibytes(each.kib) + ("" if each.whole else ", cut"),
+        )
+        for each in found.cores
+    )  # fmt: skip
+    heads = ("core file", "program", "process", "signal", "threads", "memory")
+    return Table("failed, memory kept", heads, rows)
 
 
 def _programs(found: Observations) -> Table:

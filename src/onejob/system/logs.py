@@ -65,9 +65,9 @@ def _from_folder(data: Path) -> bytes:
     """No link is followed, and no pipe waited for."""
     try:
         with (
-            _opened(str(data), os.O_DIRECTORY) as top,
-            _opened(FOLDER, os.O_DIRECTORY | os.O_NOFOLLOW, top) as folder,
-            _opened(NAME, os.O_NOFOLLOW, folder) as file,
+            opened(str(data), os.O_DIRECTORY) as top,
+            opened(FOLDER, os.O_DIRECTORY | os.O_NOFOLLOW, top) as folder,
+            opened(NAME, os.O_NOFOLLOW, folder) as file,
         ):
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise InputError(f"log of {data}: it is not a file", _NEVER)
@@ -78,7 +78,8 @@ def _from_folder(data: Path) -> bytes:
 
 
 @contextmanager
-def _opened(name: str, flags: int, folder: int | None = None) -> Iterator[int]:
+def opened(name: str, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A descriptor to read; no pipe is waited for, and no terminal taken."""
     safe = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = os.open(name, flags | safe, dir_fd=folder)
     try:
@@ -95,7 +96,7 @@ def _from_disk(disk: Path) -> bytes:
     if not disk.is_file():
         raise InputError(f"{disk} is neither a running instance, a folder nor a disk image")
     tool = find_tool("debugfs", "e2fsprogs")
-    argv = [*_as_nobody(), tool, "-R", f"cat /{FOLDER}/{NAME}", str(disk.absolute())]
+    argv = [*as_nobody(), tool, "-R", f"cat /{FOLDER}/{NAME}", str(disk.absolute())]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with start_group(argv, cwd="/", **pipes) as process:
         content = _bounded(process.stdout.fileno() if process.stdout else -1)
@@ -104,7 +105,7 @@ def _from_disk(disk: Path) -> bytes:
     return content
 
 
-def _as_nobody() -> list[str]:
+def as_nobody() -> list[str]:
     """What a guest has written is not parsed with root's rights: only with that to read."""
     if os.geteuid() != 0:
         return []

@@ -82,7 +82,7 @@ def qemu_instance(
         folder = stack.enter_context(private_folder())
         disk = data or folder / "data.img"
         if not disk.exists():
-            make_data_disk(disk, data_mib(image.plan.share_kib))
+            make_data_disk(disk, data_mib(image.plan))
         lock = stack.enter_context(locked_disk(disk))
         accelerator = accelerator or find_accelerator(kernel, how)
         memory = memory_mib or -(-image.plan.machine.memory_kib // 1024)
