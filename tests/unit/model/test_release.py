@@ -70,7 +70,7 @@ def test_a_sound_one_is_read() -> None:
         {"releases": []},
         {"name": "../keeper"},
         {"name": "Keeper"},
-        {"kind": "kernel"},
+        {"kind": "system"},
         {"format": 2},
         {"more": 1},
     ],
