@@ -18,7 +18,7 @@ from onejob.model.errors import OnejobError
 VERBS = (
     "doctor", "profile", "merge", "diff", "survey", "plan", "build", "rehearse", "run", "export",
     "status", "logs", "drift", "explain", "matrix", "files", "dimensions", "shutdown",
-    "push", "pull", "install", "bench",
+    "push", "pull", "install", "upgrade", "bench",
 )  # fmt: skip
 
 

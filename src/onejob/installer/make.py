@@ -17,6 +17,7 @@ from onejob.model.profile_xml import load_profile
 from onejob.planner.choices import choices_of
 from onejob.planner.drivers import needs_catalogue
 from onejob.planner.plan import make_plan
+from onejob.planner.renewed import as_renewed
 
 # Of kernels that brought none along: so it is said what has no driver.
 _NO_CATALOGUE = Catalogue(kernel="", package="", drivers=())
@@ -52,4 +53,6 @@ def plan_anew(before: Plan, profile: Profile, hardware: Hardware, kernels: Kerne
     catalogue = None
     if needs_catalogue(hardware, components):
         catalogue = kernels.catalogue() or _NO_CATALOGUE
-    return make_plan(profile, hardware, components, choices_of(before), catalogue)
+    facts = as_renewed(profile, before)
+    made = make_plan(facts, hardware, components, choices_of(before), catalogue)
+    return made.model_copy(update={"renewed": before.renewed})

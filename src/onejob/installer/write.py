@@ -9,11 +9,12 @@ from onejob.base.progress import Progress
 from onejob.disk.device import Device, open_device
 from onejob.disk.layout import needed_bytes
 from onejob.disk.options import Options, check_options
-from onejob.disk.state import Slot, other, read_state, trial, write_state
-from onejob.disk.write import verify_slot, write_disk, write_slot
+from onejob.disk.state import Slot
+from onejob.disk.write import verify_slot, write_disk
 from onejob.installer.content import System, describe_content, find_system
 from onejob.installer.order import Order
 from onejob.installer.target import Target
+from onejob.installer.upgrade import may_follow, put_on_trial
 from onejob.model.errors import InputError
 from onejob.model.image import Image
 
@@ -56,13 +57,8 @@ def _beside(
     system: System, image: Image, device: Device, options: Options, progress: Progress
 ) -> Written:
     """Into the slot that does not boot, to be tried at the next start; the data stay."""
-    slot = other(system.state.first)
-    progress.stage(f"writing slot {slot}")
-    write_slot(device, slot, image, options)
-    progress.stage("reading it back")
-    verify_slot(device, slot)
-    write_state(device, trial(read_state(device), slot))
-    return Written(slot, system.words)
+    may_follow(system.papers, image, options)
+    return Written(put_on_trial(device, image, options, progress), system.words)
 
 
 def _check_given_up(device: Device, target: Target, order: Order) -> System | None:
