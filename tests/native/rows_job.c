@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,6 +39,12 @@ static int listening(void) {
     bind(server, (void *)&name, sizeof(sa_family_t));
     if (listen(server, 1)) say("listen: %s", strerror(errno));
     return server;
+}
+static void listen_tcp(int port) {
+    struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons(port) };
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    bind(server, (void *)&name, sizeof name);
+    if (listen(server, 1)) say("listen: %s", strerror(errno));
 }
 static void wait_once(int milliseconds) {
     struct epoll_event event; int poll = epoll_create1(0);
@@ -165,6 +172,7 @@ int main(int count, char **words) {
     if (!strcmp(verb, "workers")) { listening(); worker(work); wait_once(0); worker(work); try_all("main serve"); }
     if (!strcmp(verb, "pages")) { listening(); write_pages("main"); worker(work_on_pages); wait_once(0); write_pages("main again"); }
     if (!strcmp(verb, "worker-execs")) { listening(); worker(work_over); }
+    if (!strcmp(verb, "tcp")) { listen_tcp(atoi(words[2])); wait_once(0); }
     if (!strcmp(verb, "exec")) execl("/other", "/other", "second", NULL);
     if (!strcmp(verb, "thread")) in_thread(other_thread, 0, settle);
     if (!strcmp(verb, "polling")) { in_thread(polling_thread, 1, just_listen); try_all("main serve"); }

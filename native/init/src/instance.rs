@@ -45,6 +45,9 @@ pub struct Instance {
     pub stop_timeout_ms: u64,
     /// Absent where a service that fails is not started again.
     pub restart: Option<RestartPlan>,
+    /// When a slot of a disk that is on trial is good.
+    #[serde(default)]
+    pub ready: Option<ReadyPlan>,
     pub no_new_privileges: bool,
     pub capabilities: Vec<u8>,
     /// Absent where the service may use any TCP port.
@@ -97,6 +100,14 @@ pub struct RestartPlan {
     pub first_ms: u64,
     pub longest_ms: u64,
     pub steady_ms: u64,
+}
+
+/// Each of the ports has somebody who listens, by then.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadyPlan {
+    pub within_ms: u64,
+    pub ports: Vec<u16>,
 }
 
 /// The path of a log, and whether the service changes its owner or mode.

@@ -47,14 +47,17 @@ mod service;
 mod settle;
 mod share;
 mod shutdown;
+mod slot;
 mod start;
 mod supervisor;
 mod sys;
 mod tracees;
 mod tracer;
+mod trial;
 mod unnarrowed;
 mod verbs;
 mod view;
+mod watchdog;
 
 use core::ffi::CStr;
 
@@ -79,10 +82,11 @@ enum Never {}
 fn run(environment: &[&CStr]) -> Outcome<Never> {
     require_process_one()?;
     shutdown::set_machine(!place::in_container(environment));
-    let place = place::Place::read(environment)?;
+    let mut place = place::Place::read(environment)?;
     sys::close_on_execute_from(3).or_fail(format_args!("cannot keep descriptors from the service"))?;
     let signals = supervisor::take_signals()?; // SIGTERM may come at any moment from here on
     let instance = instance::load()?;
+    let trial = trial::Trial::begin(place.slot.take(), instance.ready.as_ref());
     machine::require(&instance.machine)?;
     let filtered = instance.denied != Denied::Off;
     let policy = if filtered { Some(seccomp::load_policy()?) } else { None };
@@ -115,6 +119,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let life = life::Life::new(&instance, place.driven);
     let mut supervisor = supervisor::Supervisor::start(starter, life, signals, control, observer, output)?;
     supervisor.button = button;
+    supervisor.trial = trial;
     supervisor.residents = place.machine.then(resident::Residents::begin).flatten();
     let ending = supervisor.watch();
     shutdown::finish(&instance, &place.data, held, supervisor.control.as_mut(), ending)

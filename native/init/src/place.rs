@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use core::ffi::CStr;
 
 use crate::failure::{Failure, Outcome};
+use crate::slot::Slot;
 
 pub struct Place {
     /// A whole machine (reboot at the end) and not a container (exit at the end).
@@ -13,6 +14,8 @@ pub struct Place {
     /// system is observed there and stopped, and nothing else.
     pub driven: bool,
     pub data: DataAt,
+    /// Of a machine that was started from an installed disk.
+    pub slot: Option<Slot>,
 }
 
 pub enum ControlAt {
@@ -49,6 +52,7 @@ impl Place {
             driven: value_of(environment, "ONEJOB_DRIVEN") == Some("yes"),
             control: control.map_or(Ok(ControlAt::Nowhere), control_at)?,
             data: data.map_or(Ok(DataAt::Nowhere), data_at)?,
+            slot: slot_of(value_of(environment, "ONEJOB_SLOT"), value_of(environment, "ONEJOB_STATE"))?,
         })
     }
 }
@@ -59,6 +63,22 @@ fn value_of<'a>(environment: &[&'a CStr], name: &str) -> Option<&'a str> {
         .filter_map(|word| word.to_str().ok()?.split_once('='))
         .find(|(key, _)| *key == name)
         .map(|(_, value)| value)
+}
+
+/// Both words, or neither.
+fn slot_of(name: Option<&str>, device: Option<&str>) -> Outcome<Option<Slot>> {
+    let name = match (name, device) {
+        (None, None) => return Ok(None),
+        (Some("a"), Some(_)) => "a",
+        (Some("b"), Some(_)) => "b",
+        _ => {
+            return Err(Failure::new(
+                format_args!("ONEJOB_SLOT and ONEJOB_STATE do not say which slot this is"),
+                "give both, as an installed disk does: a or b, and a block device",
+            ));
+        }
+    };
+    Ok(device.map(|device| Slot { name, device: device.to_string() }))
 }
 
 fn control_at(value: &str) -> Outcome<ControlAt> {

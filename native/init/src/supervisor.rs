@@ -1,7 +1,9 @@
 //! The watch over the service: its signals, its denied calls, its children, and who asks about it.
 
+mod requests;
+
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,21 +14,22 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 use crate::administrator::Administrator;
 use crate::button::Button;
 use crate::console::say;
-use crate::control::{Answer, Control, Request};
-use crate::failure::{OrFail, Outcome, Reason};
+use crate::control::Control;
+use crate::failure::{OrFail, Outcome};
 use crate::instance::Instance;
 use crate::life::{Duty, Life};
 use crate::logs::{self, Logs};
 use crate::observe::Observer;
 use crate::output::Output;
 use crate::resident::Residents;
+use crate::ring;
 use crate::search::Search;
 use crate::seccomp::{Denials, announce};
 use crate::service::{Service, Starter};
 use crate::shutdown::{self, Ending};
 use crate::sys::{self, now_ms};
 use crate::tracer::Tracer;
-use crate::{json, processes, ring, verbs};
+use crate::trial::{Trial, Verdict};
 
 /// Stops and ends of tasks that are dealt with in a row: whoever else waits must not starve.
 const MOST_CHANGES: usize = 64;
@@ -51,6 +54,7 @@ pub struct Supervisor<'a> {
     search: Option<Search>,
     logs: Logs<'a>,
     pub button: Option<Button>,
+    pub trial: Option<Trial<'a>>,
     /// Keeps programs in memory, in a machine of our own.
     pub residents: Option<Residents>,
     life: Life<'a>,
@@ -94,6 +98,7 @@ impl<'a> Supervisor<'a> {
             search: None,
             logs: Logs::new(&instance.logs),
             button: None,
+            trial: None,
             residents: None,
             life,
             more_changes: false,
@@ -229,8 +234,23 @@ impl<'a> Supervisor<'a> {
             port.exchange(control);
         }
         self.serve_requests();
+        self.judge();
         let tracer = self.tracer.as_mut();
         self.observer.look_if_due(&self.denials, standings(tracer));
+    }
+
+    /// Of a slot on trial, whether it has passed.
+    fn judge(&mut self) {
+        let settled = self.tracer.as_ref().is_none_or(|tracer| tracer.settled) && !self.life.has_ended();
+        let Some(trial) = self.trial.as_mut() else { return };
+        match trial.look_if_due(settled, self.life.restarts) {
+            Verdict::Wait => {}
+            Verdict::Done => self.trial.take().into_iter().for_each(Trial::pass),
+            Verdict::Failed => {
+                self.trial.take().into_iter().for_each(Trial::fail);
+                self.stop();
+            }
+        }
     }
 
     fn poll_all(&self) -> [PollFlags; 7] {
@@ -259,7 +279,8 @@ impl<'a> Supervisor<'a> {
         let control = self.control.as_ref().and_then(Control::deadline_ms);
         let keeping = self.residents.as_ref().and_then(Residents::due_ms);
         let looking = Some(self.observer.due_ms);
-        let due = [self.life.due_ms(), searching, control, keeping, looking, ring::due_ms()];
+        let trying = self.trial.as_ref().map(Trial::due_ms);
+        let due = [self.life.due_ms(), searching, control, keeping, looking, trying, ring::due_ms()];
         let next = due.into_iter().flatten().min()?;
         let left = next.saturating_sub(now_ms());
         Some(Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 })
@@ -310,77 +331,6 @@ impl<'a> Supervisor<'a> {
         } else if let Some(control) = self.control.as_mut() {
             control.event("started", &format!(r#""pid":{}"#, self.service.pid));
         }
-    }
-
-    fn serve_requests(&mut self) {
-        self.continue_search();
-        while self.search.is_none() {
-            let Some(request) = self.control.as_mut().and_then(Control::next_request) else { return };
-            if let Some(answer) = self.answer(&request) {
-                self.reply(request.id, answer);
-            }
-        }
-    }
-
-    fn reply(&mut self, id: u64, answer: Answer) {
-        if let Some(control) = self.control.as_mut() {
-            control.reply(id, answer);
-        }
-    }
-
-    /// None when the answer comes later.
-    fn answer(&mut self, request: &Request) -> Option<Answer> {
-        let done = || "null".to_string();
-        Some(match request.verb.as_str() {
-            "challenge" => self.administrator.challenge().map(json::text),
-            "shutdown" => self.administrator.check(request.text.as_deref().unwrap_or("")).map(|()| {
-                say(format_args!("shut down by the administrator"));
-                self.stop();
-                done()
-            }),
-            "contains" => return self.begin_search(request).err().map(Err),
-            "signal" => self.signal(request.signal).map(|()| done()),
-            "stop" => {
-                self.stop();
-                Ok(done())
-            }
-            "denials" => Ok(self.denials.to_json()),
-            "processes" => processes::list_as_json(standings(self.tracer.as_mut()))
-                .map_err(|error| format!("processes: {}", Reason(error))),
-            "observations" => Ok(self.observer.report(&self.denials, standings(self.tracer.as_mut()))),
-            verb => return verbs::answer(request).or_else(|| Some(Err(format!("unknown request {verb}")))),
-        })
-    }
-
-    fn signal(&self, signal: Option<i32>) -> Result<(), String> {
-        let Some(signal @ 1..=sys::LAST_SIGNAL) = signal else {
-            return Err(String::from("signal needs `signal`, a number from 1 to 64"));
-        };
-        if self.life.has_ended() {
-            return Err(format!("signal: {} has ended", self.instance.name));
-        }
-        logs::lift_changing(&self.instance.logs);
-        sys::kill(self.service.pid, signal).map_err(|error| format!("signal {signal}: {}", Reason(error)))
-    }
-
-    fn begin_search(&mut self, request: &Request) -> Result<(), String> {
-        let path = verbs::path_of(request)?;
-        let text = request.text.as_deref().ok_or("contains needs `text`")?;
-        let search =
-            Search::new(request.id, path, text).map_err(|error| verbs::explain("contains", path, error))?;
-        self.search = Some(search);
-        Ok(())
-    }
-
-    fn continue_search(&mut self) {
-        let Some(search) = self.search.as_mut() else { return };
-        let Some(found) = search.step() else { return };
-        let answer = found
-            .map(|found| found.to_string())
-            .map_err(|error| verbs::explain("contains", &search.path, error));
-        let id = search.id;
-        self.search = None;
-        self.reply(id, answer);
     }
 }
 

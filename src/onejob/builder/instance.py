@@ -7,7 +7,7 @@ from typing import Any
 from onejob.builder.domains import domains_of
 from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
-from onejob.model.plan import CheckedCall, MatrixRow, Mount, Network, Plan
+from onejob.model.plan import CheckedCall, MatrixRow, Mount, Network, Plan, Ready
 from onejob.model.processor_list import parse_list
 from onejob.model.syscalls import call_number
 
@@ -99,8 +99,13 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "network": _network(plan.network),
         "denied": plan.denied,
         **({"administrator": plan.administrator.key} if plan.administrator else {}),
+        **({"ready": _ready(plan.ready, service.ports)} if plan.ready else {}),
         **({"restart": plan.restart.model_dump(exclude={"reason"})} if plan.restart else {}),
     }
+
+
+def _ready(ready: Ready, ports: tuple[int, ...]) -> dict[str, Any]:
+    return {"within_ms": ready.within_ms, "ports": ports}
 
 
 def _schedule(sizes: Mapping[str, str]) -> dict[str, Any]:

@@ -5,12 +5,22 @@ Source: the kernel's Documentation/admin-guide/device-mapper/dm-init.rst.
 
 from onejob.base.boot_line import boot_line
 from onejob.disk.device import SECTOR
+from onejob.disk.kernel_needs import has_option
 from onejob.disk.layout import Places
 from onejob.disk.options import Options
 from onejob.disk.state import STATE_BYTES, Slot
 from onejob.model.container import has_data
 from onejob.model.errors import InputError
 from onejob.model.image import Image
+
+# From its first moment on the kernel's watchdog runs. The kernel keeps it going until process 1
+# takes it, for at most OPEN_S seconds; MARGIN_S later it restarts the machine.
+OPEN_S, MARGIN_S = 45, 15
+WATCHDOG = (
+    "softdog.soft_active_on_boot=1",
+    f"softdog.soft_margin={MARGIN_S}",
+    f"watchdog.open_timeout={OPEN_S}",
+)
 
 
 def slot_line(image: Image, slot: Slot, places: Places, options: Options) -> str:
@@ -26,6 +36,8 @@ def slot_line(image: Image, slot: Slot, places: Places, options: Options) -> str
     if has_data(image.plan):
         wanted.insert(0, ("data", "ONEJOB_DATA", places["data"].size))
     more, after = [f"ip={options.ip}", f"ONEJOB_SLOT={slot}"], []
+    if has_option(image, "SOFT_WATCHDOG"):
+        more += WATCHDOG
     for number, (name, word, size) in enumerate(wanted, start=1):
         table = f"0 {size // SECTOR} linear PARTUUID={places[name].identity} 0"
         after.append(f"{name},,,rw,{table}")

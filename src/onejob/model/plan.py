@@ -324,6 +324,13 @@ class CoreFiles(Noun):
     reason: str
 
 
+class Ready(Noun):
+    """When a newly written slot of a disk is good: the service listens on its ports by then."""
+
+    within_ms: Annotated[int, Field(ge=1)]
+    reason: str
+
+
 class Administrator(Noun):
     """Who may shut the system down: who has the private half of `key`, ed25519 in hexadecimal."""
 
@@ -364,6 +371,7 @@ class Plan(Noun):
     capabilities: tuple[Capability, ...]
     network: Network = Network()
     restart: Restart | None = None
+    ready: Ready | None = None
     core_files: CoreFiles | None = None
     administrator: Administrator | None = None
     warnings: tuple[str, ...] = ()

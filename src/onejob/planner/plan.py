@@ -55,6 +55,7 @@ from onejob.planner.memory_manager import (
 )
 from onejob.planner.policy import plan_calls, plan_settings
 from onejob.planner.ports import plan_network
+from onejob.planner.ready import plan_ready
 from onejob.planner.restart import plan_restart
 from onejob.planner.share import plan_share, share_logs
 
@@ -124,7 +125,7 @@ def make_plan(
         capabilities=_plan_capabilities(evidence, service),
         network=network,
         denied=choices.denied,
-        restart=plan_restart(workload),
+        **_plan_life(workload),
         administrator=choices.administrator,
         warnings=(*write_warnings, *noted, *landlock_warnings, *network_warnings, *lacks),
     )
@@ -174,6 +175,11 @@ def _plan_memory(
     arrays = plan_memory(profile)
     manager = plan_manager(profile, workload, arrays, choices.unsafe_free)
     return arrays if manager.kind == "static" else (), manager
+
+
+def _plan_life(workload: Workload) -> dict[str, Any]:
+    """How often the service is started again, and by when it has to be ready."""
+    return {"restart": plan_restart(workload), "ready": plan_ready(workload)}
 
 
 def _plan_kernel(

@@ -46,7 +46,7 @@ def test_every_decision_has_a_reason() -> None:
         made.network.ports, made.argument_checks, made.answered_calls, made.logs,
     )  # fmt: skip
     # And the root's format, who serves malloc, and how often the service is started again.
-    assert len(reasons) == sum(map(len, decided)) + 3
+    assert len(reasons) == sum(map(len, decided)) + 4
     for reason in reasons:
         for text in reason if isinstance(reason, tuple) else (reason,):
             assert isinstance(text, str)
