@@ -6,6 +6,7 @@ from built_plans import make_plan
 from onejob.model.plan import CoreFiles, MatrixRow, MemoryArray, Mount, Plan
 from onejob.model.profile import Profile, ProgramPeak
 from onejob.planner.core_files import with_core_files
+from onejob.planner.memory_manager import arrays_kib
 
 DATA = Mount(path="/var/lib/it", kind="data", reason="written")
 ROW = MatrixRow(program="/it", boot=("read",))
@@ -30,9 +31,9 @@ def test_as_large_as_the_largest_process_with_its_arrays() -> None:
     array = MemoryArray(program="/it", block_size=1024, smallest=1, blocks=160, reason="x")
     plan = with_core_files(planned(memory=(array,)), PROFILE, 3)
     reason = "--core-dumps 3; a process held 1000 KiB at most, and has its arrays"
-    assert plan.core_files == CoreFiles(most=3, kib=1250 + 170, reason=reason)
-    assert plan.sizes("share")["core files"] == str(3 * 1420)
-    assert plan.core_files_kib == 3 * 1420
+    assert plan.core_files == CoreFiles(most=3, kib=1250 + arrays_kib((array,)), reason=reason)
+    assert plan.core_files_kib == 3 * (1250 + arrays_kib((array,)))
+    assert plan.sizes("share")["core files"] == str(plan.core_files_kib)
 
 
 @pytest.mark.parametrize(
