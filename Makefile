@@ -4,12 +4,13 @@ ARGS ?=
 # rustup puts cargo here, and not every shell's PATH has it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help install demo attacks test test-all schema clean
+.PHONY: help install demo attacks gallery test test-all schema clean
 
 help:
 	@echo "make install   system packages (apt-get), .venv/bin/onejob, native parts"
 	@echo "make demo      nginx becomes its own operating system, measured"
 	@echo "make attacks   a service is taken over, on the stock system and in its image; docs/attacks.md"
+	@echo "make gallery   all services of the gallery, rehearsed on this host and in QEMU; SPECIFICATION.md"
 	@echo "make test      the test suite without its slow part; ARGS='-k wheel' for some of it"
 	@echo "make test-all  all of it"
 	@echo "make schema    docs/profile.rng anew, after a change of the profile's nouns"
@@ -28,6 +29,9 @@ demo: install
 
 attacks: install
 	@.venv/bin/python -m onejob.bench.attacks.page
+
+gallery: install
+	@.venv/bin/python -m onejob.bench.gallery.page
 
 test: install
 	@.venv/bin/python -m pytest -m "not slow" $(ARGS)

@@ -6,6 +6,7 @@ from onejob.bench.boot import measure_boot
 from onejob.bench.build_time import measure_build_time
 from onejob.bench.call_cost import measure_call_cost
 from onejob.bench.events_lost import measure_events_lost
+from onejob.bench.gallery.measure import measure_gallery
 from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
 from onejob.bench.malloc_cost import measure_malloc_cost
@@ -42,6 +43,7 @@ BENCHMARKS = (
     Benchmark("boot", measure_boot),
     Benchmark("build-time", measure_build_time),
     Benchmark("attacks", measure_attacks),
+    Benchmark("gallery", measure_gallery),
 )
 
 

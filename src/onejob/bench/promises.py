@@ -81,6 +81,7 @@ KERNEL_LEAF = Promise("build-time", "the same with one leaf option changed", 30,
 KERNEL_AGAIN = Promise("build-time", "the same options again", 2, "s")
 ATTACKS_ON_HOST = Promise("attacks", "attacks that succeed on an image on this host", 0, "")
 ATTACKS_IN_GUEST = Promise("attacks", "attacks that succeed on an image in QEMU", 0, "")
+GALLERY_FAILS = Promise("gallery", "rehearsals of the gallery that do not pass, of 18", 0, "")
 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
@@ -89,4 +90,5 @@ PROMISES = (
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
     ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, IMAGE_TIME,
     KERNEL_COLD, KERNEL_LEAF, KERNEL_AGAIN, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
+    GALLERY_FAILS,
 )  # fmt: skip

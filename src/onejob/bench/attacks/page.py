@@ -8,12 +8,12 @@ from pathlib import Path
 
 from onejob.base.files import write_atomically
 from onejob.bench.attacks.measure import Row, try_all
+from onejob.bench.tables import replace_table
 from onejob.cli.main import run_as_program
 from onejob.cli.show import out, print_table, progress
 
 HEADS = ("attack", "it succeeded where", "stock", "image, host", "image, QEMU", "stopped by")
 _PAGE = Path(__file__).parents[4] / "docs" / "attacks.md"
-_BEGIN, _END = "<!-- table: make attacks -->\n", "<!-- end of the table -->\n"
 
 
 def show_attacks(page: Path, *, in_qemu: bool) -> None:
@@ -27,11 +27,7 @@ def show_attacks(page: Path, *, in_qemu: bool) -> None:
 
 def with_table(text: str, rows: tuple[Row, ...]) -> str:
     """`text` with `rows` in the place of the table that it has."""
-    before, _, rest = text.partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    lines = [HEADS, ("---",) * len(HEADS), *map(_cells, rows)]
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    return f"{before}{_BEGIN}\n{table}\n{_END}{after}"
+    return replace_table(text, "make attacks", HEADS, map(_cells, rows))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
