@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from built_plans import host_file
 from onejob.base.linux import mount, unmount
+from onejob.base.progress import Quiet
+from onejob.builder.image import build_image
 from onejob.disk.device import open_device
 from onejob.disk.layout import find_layout
 from onejob.disk.state import State, read_state
@@ -19,8 +22,10 @@ from onejob.disk.write import verify_slot
 from onejob.model.hardware import Device, Hardware
 from onejob.model.image import MANIFEST, PROFILE, Content, Image, open_image
 from onejob.model.jsonfile import to_json
+from onejob.model.plan import RenewedFile
 from onejob.repository.push import create
 from some_kits import build_for, make_kit, profile_for, ready_hardware, with_kernel
+from some_repositories import files_of, served
 
 from .small_image import compile_service
 
@@ -327,3 +332,37 @@ def test_a_mounted_disk_and_a_disk_that_is_read_are_refused(
         said = install(*words, "--from", stick / "onejob", "--trust", world.root, usual=False)
         assert said.returncode == 4
         assert f"{target} is the disk that {stick / 'onejob'} is read from" in said.stderr
+
+
+def test_a_kit_is_fetched_from_a_web_server(
+    world: World, disk: Path, install: Run, tmp_path: Path
+) -> None:
+    words = ("small", "--hardware", tmp_path / "hardware.json", "--disk", disk, "--erase")
+    with served(files_of(world.kit)) as address:
+        done(install(*words, "--from", address, "--trust", world.root, usual=False))
+    with open_device(disk) as device:
+        assert verify_slot(device, "a").manifest.name == "small"
+
+
+def test_an_image_with_a_newer_system_is_installed_with_it(
+    world: World, disk: Path, install: Run, tmp_path: Path
+) -> None:
+    program = tmp_path / "small"
+    shutil.copy(world.program, program)
+    image = build_for(profile_for(program), target_hardware(), tmp_path / "small.onejob")
+    program.write_bytes(program.read_bytes() + b"newer")
+    newer = host_file(program, mode=0o755)
+    files = tuple(newer if f.path == newer.path else f for f in image.plan.files)
+    renewed = (RenewedFile(path=newer.path, reason="a test"),)
+    plan = image.plan.model_copy(update={"files": files, "renewed": renewed})
+    whole = build_image(
+        plan, image.profile.read_text(), image.folder,
+        with_kernel=False, cache=tmp_path, progress=Quiet(),
+    )  # fmt: skip
+    kit = make_kit(tmp_path, whole, with_kernel(whole, plan.kernel_options))
+    trust = tmp_path / "keys/root.json"
+    done(install("--disk", disk, "--erase", "--from", kit, "--trust", trust))
+    with open_device(disk) as device:
+        papers = verify_slot(device, "a")
+    assert papers.manifest.renewed == papers.plan.renewed == renewed
+    assert newer.sha256 in {file.sha256 for file in papers.plan.files}

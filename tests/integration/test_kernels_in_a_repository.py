@@ -9,9 +9,10 @@ from onejob.base.progress import Quiet
 from onejob.builder.from_image import KernelFiles, rebuild_image
 from onejob.builder.image import build_image
 from onejob.model.errors import InputError
-from onejob.model.image import KERNEL, KERNEL_CONFIG, Image, Kernel
+from onejob.model.image import KERNEL, KERNEL_CONFIG, Image
 from onejob.model.jsonfile import load_json
 from onejob.model.plan import PlannedFile
+from onejob.model.release import KernelAbout
 from running import must, run_onejob
 from some_kits import build_for, profile_for, ready_hardware
 from some_repositories import content
@@ -47,8 +48,9 @@ def test_a_kernel_is_pushed_by_itself_and_pulled(
     must(run_onejob("pull", name, *trust, "-o", tmp_path / "got"))
     assert content(tmp_path / "got").keys() == {KERNEL, KERNEL_CONFIG, "about.json"}
     assert (tmp_path / "got" / KERNEL).read_bytes() == b"a kernel"
-    about = load_json(tmp_path / "got/about.json", Kernel, "about")
-    assert about == image.manifest.kernel
+    about = load_json(tmp_path / "got/about.json", KernelAbout, "about")
+    assert about.kernel == image.manifest.kernel
+    assert about.options == image.plan.kernel_options
     refused = run_onejob("pull", name, *trust, "-o", tmp_path / "got")
     assert refused.returncode == 4
     assert "exists already" in refused.stderr

@@ -19,15 +19,9 @@ class PreparedKernel:
     config: str
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The kernel that fits, and how many of its options are on beyond what the plan asks for."""
-
-    kernel: PreparedKernel
-    beyond: int
-
-
-def choose_kernel(options: Sequence[KernelOption], kernels: Iterable[PreparedKernel]) -> Chosen:
+def choose_kernel(
+    options: Sequence[KernelOption], kernels: Iterable[PreparedKernel]
+) -> PreparedKernel:
     """The smallest of `kernels` whose configuration has every one of `options`.
 
     BuildError names what the nearest one lacks.
@@ -35,8 +29,7 @@ def choose_kernel(options: Sequence[KernelOption], kernels: Iterable[PreparedKer
     lacking = [(each, _missing(options, each)) for each in kernels]
     fitting = [each for each, missing in lacking if not missing]
     if fitting:
-        best = min(fitting, key=lambda each: (each.size, each.name))
-        return Chosen(best, _beyond(options, best))
+        return min(fitting, key=lambda each: (each.size, each.name))
     if not lacking:
         raise BuildError("there is no prepared kernel", "push one: onejob push IMAGE --kernel")
     nearest, missing = min(lacking, key=lambda each: (len(each[1]), each[0].size, each[0].name))
@@ -56,8 +49,7 @@ def _missing(options: Sequence[KernelOption], kernel: PreparedKernel) -> list[Ke
     return [option for option in options if not is_honoured(option, values)]
 
 
-def _beyond(options: Sequence[KernelOption], kernel: PreparedKernel) -> int:
-    """Options that are on, and that nobody asked for; some of them follow from those asked for."""
-    asked = {option.name for option in options}
-    values = parse_config(kernel.config)
-    return sum(value == "y" and name not in asked for name, value in values.items())
+def options_beyond(options: Sequence[KernelOption], asked: Iterable[KernelOption]) -> list[str]:
+    """The options that a kernel was `asked` for and has, beyond `options`."""
+    needed = {option.name for option in options if option.value != "n"}
+    return sorted(o.name for o in asked if o.value != "n" and o.name not in needed)

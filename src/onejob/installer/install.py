@@ -87,6 +87,11 @@ def check_hardware(hardware: Hardware) -> None:
             f"this machine is {hardware.architecture}",
             f"onejob installs on {', '.join(ARCHITECTURES)}",
         )
+    if hardware.secure_boot == "on":
+        raise InputError(
+            "this machine starts only what is signed (Secure Boot), and what is installed is not",
+            "switch Secure Boot off; or sign a disk elsewhere: onejob export --to disk --key KEY",
+        )
     if not any(disk.kind == "disk" and disk.size_bytes for disk in hardware.disks):
         raise InputError(
             "this machine has no disk that the installer can see",

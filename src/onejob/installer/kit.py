@@ -8,9 +8,10 @@ from onejob.builder.from_image import KernelFiles
 from onejob.builder.prepared import PreparedKernel
 from onejob.model.catalogue import Catalogue
 from onejob.model.errors import InputError
-from onejob.model.image import KERNEL, KERNEL_CONFIG, Content, Image, Kernel, open_image
+from onejob.model.image import KERNEL, KERNEL_CONFIG, Content, Image, open_image
 from onejob.model.jsonfile import load_json
-from onejob.model.release import ABOUT, CATALOGUE, SUFFIXES, History
+from onejob.model.plan import KernelOption
+from onejob.model.release import ABOUT, CATALOGUE, SUFFIXES, History, KernelAbout
 from onejob.repository.pull import bring_part, list_histories, list_kernels, pull, read_history
 from onejob.repository.trust import Client
 
@@ -54,12 +55,12 @@ class KernelsAtHand:
             config=config.read_text(errors="replace"),
         )
 
-    def bring(self, name: str) -> KernelFiles:
-        """The whole kernel `name`."""
+    def bring(self, name: str) -> tuple[KernelFiles, tuple[KernelOption, ...]]:
+        """The whole kernel `name`, and the options that it was built for."""
         history = self.histories[name]
-        about = load_json(self._bring(history, ABOUT), Kernel, f"{name}: {ABOUT}")
+        about = load_json(self._bring(history, ABOUT), KernelAbout, f"{name}: {ABOUT}")
         image, config = self._bring(history, KERNEL), self._bring(history, KERNEL_CONFIG)
-        return KernelFiles(image, config, about)
+        return KernelFiles(image, config, about.kernel), about.options
 
     def catalogue(self) -> Catalogue | None:
         """The drivers of the newest kernel that has a catalogue with it."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from onejob.base.natives import data_path
 from onejob.base.progress import Progress
 from onejob.builder.from_image import check_files, rebuild_image
-from onejob.builder.prepared import choose_kernel
+from onejob.builder.prepared import choose_kernel, options_beyond
 from onejob.installer.kit import KernelsAtHand
 from onejob.model.catalogue import Catalogue
 from onejob.model.component import load_components
@@ -38,12 +38,12 @@ def make_image(
         progress.note(warning)
     check_files(image, plan)
     chosen = choose_kernel(plan.kernel_options, kernels.prepared())
-    progress.note(
-        f"kernel {chosen.kernel.name}: has the {len(plan.kernel_options)} options that are needed,"
-        f" and {chosen.beyond} more"
-    )
     progress.stage("kernel")
-    kernel = kernels.bring(chosen.kernel.name)
+    kernel, asked = kernels.bring(chosen.name)
+    beyond = options_beyond(plan.kernel_options, asked)
+    progress.note(f"{chosen.name}, with {len(beyond)} options that are not needed here")
+    if beyond:
+        progress.note(", ".join(beyond))
     return rebuild_image(image, plan, image.profile.read_text(), kernel, folder, progress)
 
 

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from onejob.model.errors import InputError
-from onejob.model.image import KERNEL, KERNEL_CONFIG, MANIFEST, PROFILE, Content
+from onejob.model.image import KERNEL, KERNEL_CONFIG, MANIFEST, PROFILE, Content, Kernel
 from onejob.model.noun import Noun
+from onejob.model.plan import KernelOption
 from onejob.model.workload import NAME_PATTERN
 
 Kind = Literal["image", "profile", "kernel"]
@@ -16,7 +17,7 @@ SUFFIXES: dict[Kind, str] = {
     "profile": ".profile.xml",
     "kernel": ".kernel",
 }
-# Of a kernel: the model's Kernel, and the drivers of the source that it was built from.
+# Of a kernel: its KernelAbout, and the drivers of the source that it was built from.
 ABOUT, CATALOGUE = "about.json", "catalogue.json"
 MOST_RELEASES = 1000
 MOST_PARTS = 32
@@ -53,6 +54,13 @@ def _ascending(releases: tuple[Release, ...]) -> tuple[Release, ...]:
     if versions != sorted(set(versions)):
         raise ValueError("versions do not ascend")
     return releases
+
+
+class KernelAbout(Noun):
+    """A kernel by itself: what a manifest says of it, and the options that its plan asked for."""
+
+    kernel: Kernel
+    options: tuple[KernelOption, ...]
 
 
 def _fits(kind: Kind, names: set[str]) -> bool:

@@ -21,11 +21,11 @@ from onejob.base.placement import (
 from onejob.base.progress import Progress
 from onejob.base.verity import check_root
 from onejob.model.errors import InputError
-from onejob.model.image import MANIFEST, PROFILE, Content, Kernel, open_image
+from onejob.model.image import MANIFEST, PROFILE, Content, open_image
 from onejob.model.jsonfile import load_json, parse_json
 from onejob.model.noun import read_text
 from onejob.model.profile_xml import load_profile
-from onejob.model.release import ABOUT, SUFFIXES, History, Kind, Release
+from onejob.model.release import ABOUT, SUFFIXES, History, KernelAbout, Kind, Release
 from onejob.repository.trust import Client
 
 MOST_OF_A_HISTORY = 5_000_000
@@ -156,7 +156,7 @@ def _bring_kernel(
         for part in release.parts:
             progress.stage(part.name)
             bring_part(client, part, folder / part.name)
-        load_json(folder / ABOUT, Kernel, f"{history.target}: {ABOUT}")
+        load_json(folder / ABOUT, KernelAbout, f"{history.target}: {ABOUT}")
         set_rights(folder)
         folder.rename(output)
     return release.bytes

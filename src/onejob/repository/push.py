@@ -22,6 +22,7 @@ from onejob.model.release import (
     MOST_RELEASES,
     SUFFIXES,
     History,
+    KernelAbout,
     Kind,
     Release,
 )
@@ -94,13 +95,14 @@ def describe_kernel(path: Path, catalogue: bytes = b"") -> Subject:
     """
     image = open_image(path)
     files = [image.kernel, path / KERNEL_CONFIG]
-    about = image.manifest.kernel
-    assert about is not None  # there is a kernel
+    kernel = image.manifest.kernel
+    assert kernel is not None  # image.kernel would have refused
+    about = KernelAbout(kernel=kernel, options=image.plan.kernel_options)
     parts = [_part(file) for file in files]
     made = {ABOUT: to_json(about).encode(), CATALOGUE: catalogue}
     made = {name: data for name, data in made.items() if data}
     parts += [_content(name, data) for name, data in made.items()]
-    release = re.search(r" (\d+(?:\.\d+)+)", about.source)
+    release = re.search(r" (\d+(?:\.\d+)+)", kernel.source)
     name = f"linux-{release[1] if release else 'unknown'}-{parts[0].sha256[:12]}"
     return Subject("kernel", name, tuple(parts), (*files, *made.values()))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onejob.builder.prepared import PreparedKernel, choose_kernel
+from onejob.builder.prepared import PreparedKernel, choose_kernel, options_beyond
 from onejob.model.errors import BuildError
 from onejob.model.plan import KernelOption
 
@@ -20,16 +20,20 @@ LARGE = kernel("large", 30, "NET=y", "NR_CPUS=2", "VIRTIO=y", "USB=y")
 MIDDLE = kernel("middle", 20, "NET=y", "NR_CPUS=2", "VIRTIO=y")
 
 
-def test_the_smallest_that_has_all_is_chosen_and_the_rest_counted() -> None:
+def test_the_smallest_that_has_all_is_chosen() -> None:
     options = [option("NET"), option("VIRTIO"), option("IPV6", "n"), option("NR_CPUS", "2")]
-    chosen = choose_kernel(options, [LARGE, SMALL, MIDDLE])
-    assert (chosen.kernel, chosen.beyond) == (MIDDLE, 0)
-    assert choose_kernel(options, [LARGE, SMALL]).beyond == 1
+    assert choose_kernel(options, [LARGE, SMALL, MIDDLE]) is MIDDLE
+    assert choose_kernel(options, [LARGE, SMALL]) is LARGE
+
+
+def test_what_a_kernel_has_beyond_is_named() -> None:
+    asked = [option("USB"), option("NET"), option("DEBUG", "n"), option("NR_CPUS", "2")]
+    assert options_beyond([option("NET"), option("IPV6")], asked) == ["NR_CPUS", "USB"]
 
 
 def test_an_option_that_has_to_be_off_is_one() -> None:
     chosen = choose_kernel([option("NET"), option("VIRTIO", "n")], [LARGE, MIDDLE, SMALL])
-    assert chosen.kernel is SMALL
+    assert chosen is SMALL
 
 
 def test_what_the_nearest_lacks_is_named_with_its_reason() -> None:

@@ -79,6 +79,12 @@ def test_a_machine_of_another_architecture_is_refused() -> None:
         check_hardware(small_world.hardware(architecture="riscv64"))
 
 
+def test_a_machine_that_starts_only_what_is_signed_is_refused() -> None:
+    with pytest.raises(InputError, match="Secure Boot"):
+        check_hardware(small_world.hardware(secure_boot="on"))
+    check_hardware(small_world.hardware(secure_boot="off"))
+
+
 def test_options_go_before_the_answer_file(tmp_path: Path) -> None:
     path = tmp_path / "answers.toml"
     path.write_text('service = "a"\ntrust = "root.json"\ndisk = { serial = "L1", erase = true }\n')
