@@ -8,7 +8,7 @@ from typing import Any
 from built_plans import DIMENSIONS, folder, host_file, make_plan
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
-from onejob.model.image import KERNEL, MANIFEST, Image, open_image
+from onejob.model.image import KERNEL, KERNEL_CONFIG, MANIFEST, Image, open_image
 from onejob.model.jsonfile import to_json
 from onejob.model.plan import CallDecision, Grant, Log, Mount, Plan, PlannedFile, Service
 from onejob.model.profile import CallUse, FileUse, Profile, Use
@@ -144,11 +144,12 @@ def build_small(
 
 def with_kernel_of(image: Image, other: Image) -> Image:
     """`image`, with the kernel of `other` in it."""
-    shutil.copyfile(other.kernel, image.folder / KERNEL)
-    content = next(found for found in other.manifest.contents if found.name == KERNEL)
+    contents = {found.name: found for found in other.manifest.contents}
+    for name in (KERNEL, KERNEL_CONFIG):
+        shutil.copyfile(other.folder / name, image.folder / name)
     changes = {
         "kernel": other.manifest.kernel,
-        "contents": (*image.manifest.contents, content),
+        "contents": (*image.manifest.contents, contents[KERNEL], contents[KERNEL_CONFIG]),
     }
     (image.folder / MANIFEST).write_text(to_json(image.manifest.model_copy(update=changes)))
     return open_image(image.folder)

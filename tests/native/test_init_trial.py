@@ -62,6 +62,15 @@ def test_one_without_ports_is_good_when_it_has_settled(tried: Tried) -> None:
     assert tried.state == State("b")
 
 
+def test_its_state_is_open_before_devices_are_taken_away(tried: Tried) -> None:
+    """/dev had no device of the state any more when the slot was good."""
+    tried.container.start("phases")
+    tried.container.await_text("main serve")
+    tried.path = tried.path.rename(tried.path.with_name("moved"))
+    tried.container.await_text("slot b is good: it boots from now on")
+    assert tried.state == State("b")
+
+
 @pytest.mark.parametrize("words", [("phases",), ("tcp", "8024"), ("restless",)])
 def test_one_that_is_never_ready_ends_and_changes_nothing(
     tried: Tried, words: tuple[str, ...]

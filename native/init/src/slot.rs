@@ -21,32 +21,38 @@ pub struct Slot {
     pub device: String,
 }
 
+/// The state, open: the device is taken out of /dev before the service starts.
+pub struct State(OwnedFd);
+
 impl Slot {
-    /// Whether this slot is the one on trial.
-    pub fn is_on_trial(&self) -> Result<bool> {
-        let state = read_state(&self.open()?)?;
-        Ok(value_of(&state, "trying")? == self.name)
-    }
-
-    /// It boots from now on, and nothing is on trial: one sector, which is on the disk afterwards.
-    pub fn make_first(&self) -> Result<()> {
-        let disk = self.open()?;
-        read_state(&disk)?; // nothing is written over what is none
-        let state = format_state(self.name);
-        if pwrite(&disk, &state, AT)? == SECTOR { Ok(()) } else { Err(Errno::IO) }
-    }
-
-    fn open(&self) -> Result<OwnedFd> {
+    /// EINVAL where it has no environment block.
+    pub fn open(&self) -> Result<State> {
         let flags = OFlags::RDWR | OFlags::SYNC | OFlags::CLOEXEC;
-        openat(CWD, self.device.as_str(), flags, Mode::empty())
+        let state = State(openat(CWD, self.device.as_str(), flags, Mode::empty())?);
+        state.read()?;
+        Ok(state)
     }
 }
 
-/// The sector; EINVAL where it has no environment block.
-fn read_state(disk: &OwnedFd) -> Result<Vec<u8>> {
-    let mut sector = alloc::vec![0; SECTOR];
-    let count = pread(disk, &mut sector[..], AT)?;
-    if count == SECTOR && sector.starts_with(SIGNATURE.as_bytes()) { Ok(sector) } else { Err(Errno::INVAL) }
+impl State {
+    /// Whether `slot` is the one on trial.
+    pub fn tries(&self, slot: &Slot) -> Result<bool> {
+        Ok(value_of(&self.read()?, "trying")? == slot.name)
+    }
+
+    /// `slot` boots from now on, and nothing is on trial: one sector, which is on the disk afterwards.
+    pub fn make_first(&self, slot: &Slot) -> Result<()> {
+        self.read()?; // nothing is written over what is none
+        if pwrite(&self.0, &format_state(slot.name), AT)? == SECTOR { Ok(()) } else { Err(Errno::IO) }
+    }
+
+    /// The sector.
+    fn read(&self) -> Result<Vec<u8>> {
+        let mut sector = alloc::vec![0; SECTOR];
+        let count = pread(&self.0, &mut sector[..], AT)?;
+        let whole = count == SECTOR && sector.starts_with(SIGNATURE.as_bytes());
+        if whole { Ok(sector) } else { Err(Errno::INVAL) }
+    }
 }
 
 fn value_of<'a>(state: &'a [u8], name: &str) -> Result<&'a str> {

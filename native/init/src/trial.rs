@@ -5,7 +5,7 @@ use crate::console::say;
 use crate::failure::Reason;
 use crate::files::{open_to_read, read_up_to, text_of};
 use crate::instance::ReadyPlan;
-use crate::slot::Slot;
+use crate::slot::{Slot, State};
 use crate::sys::now_ms;
 use crate::watchdog::Watchdogs;
 
@@ -22,6 +22,7 @@ const BOUND: &str = "07";
 
 pub struct Trial<'a> {
     slot: Slot,
+    state: State,
     plan: &'a ReadyPlan,
     watchdogs: Watchdogs,
     due_ms: u64,
@@ -46,11 +47,12 @@ impl<'a> Trial<'a> {
         let within_ms = plan.map_or(0, |plan| plan.within_ms);
         let limit_s = within_ms / 1000 + LATER_S;
         let watchdogs = Watchdogs::start(u32::try_from(limit_s).unwrap_or(u32::MAX));
-        let on_trial = slot.is_on_trial().unwrap_or_else(|error| {
-            say(format_args!("cannot read the boot state {}: {}", slot.device, Reason(error)));
-            false
-        });
-        let Some(plan) = plan.filter(|_| on_trial) else {
+        let state = slot.open().and_then(|state| Ok((state.tries(&slot)?, state)));
+        if let Err(error) = &state {
+            say(format_args!("cannot read the boot state {}: {}", slot.device, Reason(*error)));
+        }
+        let state = state.ok().filter(|(tried, _)| *tried).map(|(_, state)| state);
+        let (Some(state), Some(plan)) = (state, plan) else {
             watchdogs.stop();
             return None;
         };
@@ -62,7 +64,7 @@ impl<'a> Trial<'a> {
         ));
         let now = now_ms();
         let (due_ms, end_ms) = (now + LOOK_MS, now.saturating_add(within_ms));
-        Some(Trial { slot, plan, watchdogs, due_ms, end_ms, ready: None })
+        Some(Trial { slot, state, plan, watchdogs, due_ms, end_ms, ready: None })
     }
 
     pub fn due_ms(&self) -> u64 {
@@ -90,7 +92,7 @@ impl<'a> Trial<'a> {
 
     /// It has passed.
     pub fn pass(self) {
-        match self.slot.make_first() {
+        match self.state.make_first(&self.slot) {
             Ok(()) => say(format_args!("slot {} is good: it boots from now on", self.slot.name)),
             Err(error) => say(format_args!(
                 "slot {} is good, but {} cannot be written: {}. It is tried again at the next boot",
