@@ -6,6 +6,10 @@ import pytest
 
 from onejob.base.natives import data_path
 from onejob.model.hardware import Hardware, load_hardware
+from onejob.model.image import open_image
+from onejob.system.clock import clock_words
+from onejob.system.kvm import Accelerator
+from onejob.system.qemu import qemu_instance
 from running import Onejob, must
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
@@ -31,3 +35,11 @@ def test_microvm_is_as_its_hardware_file_says(
     must(onejob("survey", "--inside", nginx_image, "--name", "qemu-microvm", "-o", found))
     ready = load_hardware(data_path("hardware") / "qemu-microvm.json")
     assert kinds(load_hardware(found)) == kinds(ready)
+
+
+@pytest.mark.skipif(clock_words("tcg") == [], reason="this host's time stamps are not steady")
+def test_an_emulated_guest_has_a_clock(nginx_image: Path) -> None:
+    """On a busy host it had ticks of 10 ms for one, and made a call of each look at the time."""
+    with qemu_instance(open_image(nginx_image), accelerator=Accelerator("tcg", "a test")) as guest:
+        path = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+        assert guest.control.read_file(path) in (b"tsc\n", b"tsc-early\n")

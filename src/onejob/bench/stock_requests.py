@@ -30,9 +30,10 @@ from onejob.bench.watched import unwatched
 from onejob.drive.judged import Runner
 from onejob.drive.ready import wait_ready
 from onejob.drive.target import Target
+from onejob.drive.web import Answer, ask
 from onejob.model.errors import InputError
 from onejob.model.image import Image
-from onejob.model.workload import Command, Workload
+from onejob.model.workload import Command, Workload, fill
 from onejob.system.backlog import widen_backlogs
 from onejob.system.host import host_instance
 from onejob.system.instance import Instance
@@ -42,6 +43,7 @@ from onejob.system.rehearse import patient
 
 ROUNDS = 5
 STOCK_READY_S = 600.0
+ANSWER_LIMIT_S = 60.0
 LOAD_LIMIT_S = 300.0  # redis-benchmark spins for ever when its server dies
 _GENERATORS = re.compile(r"(.*/)?(wrk|ab|redis-benchmark)")
 Sides = Mapping[str, "Side"]
@@ -129,6 +131,7 @@ def _take(
 ) -> dict[str, list[Cost]]:
     """ROUNDS costs of each side, after one for practice."""
     progress.stage(f"stock-requests: {workload.name} {where}")
+    _ask_both(sides, workload, load)
     for side in sides.values():
         cost_of(side, workload, load)
     taken: defaultdict[str, list[Cost]] = defaultdict(list)
@@ -137,6 +140,26 @@ def _take(
         progress.step(f"{load.command[0]}, {name}", number / len(turns))
         taken[name].append(cost_of(sides[name], workload, load))
     return taken
+
+
+def _ask_both(sides: Sides, workload: Workload, load: Command) -> None:
+    """The page that a web load asks for is the same on both sides, or there is no comparison."""
+    url = load.command[-1]
+    if not url.startswith("http://"):
+        return
+    answers = {}
+    for name, side in sides.items():
+        addresses = {port: side.target.address(port) for port in workload.ports}
+        answers[name] = ask(side.target.network, fill(url, addresses, ""), ANSWER_LIMIT_S)
+    check_answers(url, answers)
+
+
+def check_answers(url: str, answers: Mapping[str, Answer]) -> None:
+    """InputError unless all `answers` to `url` have one status and length."""
+    if len(set(answers.values())) > 1:
+        said = ", ".join(f"{name} {a.length} bytes ({a.status})" for name, a in answers.items())
+        hint = "let the drill ask for a file that the service's own package brings"
+        raise InputError(f"{url}: no comparison of different answers: {said}", hint)
 
 
 def cost_of(side: Side, workload: Workload, load: Command) -> Cost:

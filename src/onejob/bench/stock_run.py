@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from onejob.bench.stock import StockGuest
+from onejob.system.clock import clock_words
 from onejob.system.console import Console
 from onejob.system.control import Control
 from onejob.system.guest import console_words, machine_words, network_words
@@ -16,7 +17,8 @@ from onejob.system.qemu import Guest
 
 HOW = "qemu-q35"  # the distribution's kernel hangs on a microvm without ACPI
 MEMORY_MIB = 1024  # plenty: it is not to be slowed down by a lack of it
-KERNEL_LINE = "root=/dev/vda ro console=ttyS0 quiet"
+# Our kernel for an emulated processor has no defences against speculation either.
+KERNEL_LINE = "root=/dev/vda ro console=ttyS0 quiet mitigations=off"
 
 
 class StockInstance(NamedTuple):
@@ -38,7 +40,7 @@ def stock_words(
     words += ["-device", "virtio-blk-pci,drive=root"]
     words += network_words(HOW, forwards, closed=True)
     words += ["-kernel", str(guest.kernel.absolute()), "-initrd", str(guest.initrd.absolute())]
-    return [*words, "-append", KERNEL_LINE]
+    return [*words, "-append", " ".join([KERNEL_LINE, *clock_words(accelerator)])]
 
 
 @contextmanager

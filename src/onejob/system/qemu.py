@@ -11,6 +11,7 @@ from onejob.base.data_disk import data_mib, locked_disk, make_data_disk
 from onejob.base.process import end_group
 from onejob.model.image import Image
 from onejob.system.backlog import widen_backlogs
+from onejob.system.clock import clock_words
 from onejob.system.console import Console
 from onejob.system.control import Control
 from onejob.system.guest import (
@@ -102,7 +103,7 @@ def qemu_instance(
             words += network_words(how, forwards, closed=closed)
             words += ["-kernel", str(kernel.absolute())]
             line = kernel_line(image, control=True, driven=driven, closed=closed)
-            words += ["-append", line]
+            words += ["-append", " ".join([line, *clock_words(accelerator.name)])]
             words += ["-qmp", f"unix:{monitor},server=on,wait=off"] if monitor else []
             guest = Guest(words, console, theirs.fileno(), lock)
             stack.callback(guest.end)

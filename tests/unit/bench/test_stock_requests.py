@@ -10,10 +10,18 @@ import pytest
 import small_world
 from onejob.bench.meter import Cost, cpu_seconds
 from onejob.bench.promises import STOCK_GUEST, STOCK_HOST
-from onejob.bench.stock_requests import Side, cost_of, judge_costs, load_of, process_seconds
+from onejob.bench.stock_requests import (
+    Side,
+    check_answers,
+    cost_of,
+    judge_costs,
+    load_of,
+    process_seconds,
+)
 from onejob.bench.stock_service import folders_text, install_service, quoted, unit_text
 from onejob.bench.watched import unwatched
 from onejob.drive.ready import wait_ready
+from onejob.drive.web import Answer
 from onejob.model.errors import InputError
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload, load_workload
@@ -48,6 +56,13 @@ def test_a_load_costs_what_its_requests_cost() -> None:
         wait_ready(service, workload, time.monotonic())
         side = Side(service, lambda: cpu_seconds(service.processes()))
         assert cost_of(side, workload, load).requests == 2000
+
+
+def test_different_pages_are_not_compared() -> None:
+    """nginx's `/` was 10,701 bytes of another package in the image, and 615 in the stock guest."""
+    check_answers("http://x/", {"ours": Answer(200, 615), "stock": Answer(200, 615)})
+    with pytest.raises(InputError, match=r"ours 10701 bytes \(200\), stock 615 bytes"):
+        check_answers("http://x/", {"ours": Answer(200, 10701), "stock": Answer(200, 615)})
 
 
 def test_both_promises_are_ratios_of_what_was_measured_side_by_side() -> None:

@@ -9,7 +9,7 @@ import pytest
 from built_plans import MOUNTS, make_plan
 from onejob.model.image import Image, Manifest, Verity
 from onejob.model.plan import KernelArgument, Plan
-from onejob.system.guest import device_words, kernel_line, network_words
+from onejob.system.guest import device_words, kernel_line, machine_words, network_words
 from onejob.system.network import Publish
 
 from .test_bundle import INIT
@@ -43,6 +43,13 @@ def test_the_plans_words_come_first_and_once() -> None:
     line = kernel_line(image_of(make_plan(files=(INIT,), kernel_arguments=arguments)), control=True)
     assert line.startswith("console=ttyS1 ")
     assert line.count("console=") == 1
+
+
+def test_an_emulated_processor_has_no_slow_instructions() -> None:
+    emulated, real = (
+        dict(pairwise(machine_words("qemu-microvm", accelerator))) for accelerator in ("tcg", "kvm")
+    )
+    assert (emulated["-cpu"], real["-cpu"]) == ("max,erms=off,fsrm=off", "max")
 
 
 @pytest.mark.parametrize("closed", [True, False])
