@@ -121,7 +121,7 @@ def upgrade(
 def _upgrade(device: Device, now: Papers, wish: _Wish, options: Options) -> None:
     """Make or take the image, see that it fits, and only then write."""
     with _image(now, wish) as image:
-        if same_system(now, image):
+        if same_system(now, image, options):
             out.print("the disk boots this system already; nothing was written")
             return
         may_follow(now, image, options)
@@ -136,6 +136,9 @@ def _upgrade(device: Device, now: Papers, wish: _Wish, options: Options) -> None
 def _image(now: Papers, wish: _Wish) -> Iterator[Image]:
     """The image that was given, or one that is built from a profile."""
     if wish.source is not None and wish.source.is_dir():
+        if wish.hardware or wish.output:
+            hint = "give a profile, or leave them out"
+            raise InputError("--hardware and --output are for an image that is built", hint)
         yield open_image(wish.source)
         return
     with TemporaryDirectory(prefix="onejob-upgrade-") as name:

@@ -56,10 +56,11 @@ def booting(device: Device, installed: Installed) -> Papers:
     return found.papers
 
 
-def same_system(now: Papers, image: Image) -> bool:
-    """Whether `image` is what boots already."""
-    kernels = now.manifest.kernel, image.manifest.kernel
-    return now.manifest.verity == image.manifest.verity and kernels[0] == kernels[1]
+def same_system(now: Papers, image: Image, options: Options) -> bool:
+    """Whether `image` with its `options` is what boots already."""
+    then, wanted = now.manifest, image.manifest
+    same_image = then.verity == wanted.verity and then.kernel == wanted.kernel
+    return same_image and options.ip == now.facts.ip
 
 
 def may_follow(now: Papers, image: Image, options: Options) -> None:

@@ -75,8 +75,9 @@ def test_a_newer_image_is_tried_and_the_data_stay(
         may_follow(now, new, OPTIONS)
         assert put_on_trial(device, new, OPTIONS, Quiet()) == "b"
         assert read_state(device) == State("a", "b", 3)
-        assert same_system(verify_slot(device, "b"), new)
-        assert same_system(verify_slot(device, "a"), old)
+        assert same_system(verify_slot(device, "b"), new, OPTIONS)
+        assert same_system(verify_slot(device, "a"), old, OPTIONS)
+        assert not same_system(verify_slot(device, "a"), old, Options(ip="dhcp"))
         assert device.read_at(place.start, place.size) == data
 
 
