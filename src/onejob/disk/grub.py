@@ -30,7 +30,9 @@ _COMMON = (
     "tar", "part_gpt", "fat",
 )  # fmt: skip
 _FOR_BIOS = (*_COMMON, "biosdisk", "linux", "serial", "terminal")
-_FOR_UEFI = (*_COMMON, "chain")
+# With Secure Boot, GRUB loads what some verifier of its own has taken: `tpm` measures it. Whether
+# it is signed, the firmware sees when it starts the program.
+_FOR_UEFI = (*_COMMON, "chain", "tpm")
 # Without `normal` the configuration has no `if`. Whatever comes back from it restarts.
 _EARLY = "normal (memdisk)/boot.cfg\nreboot\n"
 
