@@ -3,6 +3,7 @@
 import pytest
 
 from built_plans import dimension, make_plan
+from onejob.model.observations import CoreFile
 from onejob.model.plan import Restart
 from onejob.report.status import duration, instance_row, shown, status_tables
 from some_observations import WEB, denied, observations, process
@@ -55,3 +56,17 @@ def test_failures_stand_beside_the_most_in_a_row() -> None:
     found = observations(restarts=2, last_end="was ended by signal 11")
     tables = {table.title: table for table in status_tables(found, make_plan(restart=policy))}
     assert tables["failed and started again"].rows == (("2", "6", "was ended by signal 11"),)
+
+
+def test_core_files_are_named_with_what_they_are_of() -> None:
+    core = CoreFile(
+        file="core.1", program=WEB, pid=71, signal=11, threads=2, kib=2048, whole=False, time=1
+    )
+    tables = {
+        table.title: table.rows for table in status_tables(observations(cores=(core,)), make_plan())
+    }
+    row = ("core.1", WEB, "71", "11", "2", "2.0 MiB, cut")
+    assert tables["failed, memory kept"] == (row,)
+    assert "failed, memory kept" not in {
+        t.title for t in status_tables(observations(), make_plan())
+    }
