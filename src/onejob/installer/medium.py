@@ -73,9 +73,13 @@ def mounted_media(devices: Sequence[str] | None = None) -> Iterator[tuple[Medium
             for device in _devices() if devices is None else devices:
                 place = Path(name) / device
                 place.mkdir()
-                if _mount(device, place):
+                if not _mount(device, place):
+                    continue
+                if (place / MEDIUM).is_dir():
                     found.append(Medium(device, _disk_of(device), place / MEDIUM))
-            yield tuple(medium for medium in found if medium.folder.is_dir())
+                else:  # at once: a disk that has mounts cannot be installed on
+                    unmount(place)
+            yield tuple(found)
         finally:
             for medium in found:
                 unmount(medium.folder.parent, MNT_DETACH)
