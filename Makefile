@@ -4,7 +4,7 @@ ARGS ?=
 # rustup puts cargo here, and not every shell's PATH has it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help install demo attacks gallery test test-all schema clean
+.PHONY: help install demo attacks gallery test test-all schema hardware clean
 
 help:
 	@echo "make install   system packages (apt-get), .venv/bin/onejob, native parts"
@@ -14,6 +14,7 @@ help:
 	@echo "make test      the test suite without its slow part; ARGS='-k wheel' for some of it"
 	@echo "make test-all  all of it"
 	@echo "make schema    docs/profile.rng anew, after a change of the profile's nouns"
+	@echo "make hardware  hardware/pc.json anew, after a change of the components"
 	@echo "make clean     remove what was built here; the cache of kernels stays"
 
 install:
@@ -42,6 +43,9 @@ test-all: install
 SCHEMA = from onejob.model.profile_schema import schema_text; print(schema_text(), end='')
 schema: install
 	@.venv/bin/python -c "$(SCHEMA)" >docs/profile.rng
+
+hardware: install
+	@.venv/bin/python scripts/pc_hardware.py .
 
 clean:
 	rm -rf .venv build dist native/target src/onejob/_native services/static-rust/static-server

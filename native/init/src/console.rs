@@ -1,6 +1,8 @@
 //! Words of process 1 for the console. They are lost rather than that process 1 waits for a reader.
 
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicI32, Ordering};
 
@@ -10,12 +12,19 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{Errno, dup2, fcntl_dupfd_cloexec, fcntl_getfd, write};
 use rustix::net::{SendFlags, send};
 
+use crate::files::read_whole;
 use crate::{ring, sys};
 
 const LONGEST_LINE: usize = 2000;
 const PATIENCE_MS: i64 = 200;
 
+/// The consoles that the kernel has, /dev/console last (Documentation/admin-guide/serial-console.rst).
+const ACTIVE: &str = "/sys/class/tty/console/active";
+const MOST_OTHERS: usize = 4;
+
 static CONSOLE: AtomicI32 = AtomicI32::new(2);
+/// Where words go besides, as far as these take them at once.
+static OTHERS: [AtomicI32; MOST_OTHERS] = [const { AtomicI32::new(-1) }; MOST_OTHERS];
 
 /// Where words go.
 pub fn descriptor() -> BorrowedFd<'static> {
@@ -55,9 +64,41 @@ pub fn put(mut rest: &[u8]) {
 
 /// A socket can be told not to block; pipes and terminals were reopened, or have room for a line now.
 pub fn write_some(bytes: &[u8]) -> rustix::io::Result<usize> {
-    match send(descriptor(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+    let count = match send(descriptor(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         Err(Errno::NOTSOCK | Errno::NOSYS) => write(descriptor(), bytes),
         outcome => outcome,
+    }?;
+    repeat(&bytes[..count]);
+    Ok(count)
+}
+
+fn repeat(bytes: &[u8]) {
+    for other in OTHERS.iter().map(|other| other.load(Ordering::Relaxed)).filter(|other| *other >= 0) {
+        // SAFETY: `speak_everywhere` leaks these descriptors, so they are never closed.
+        let other = unsafe { BorrowedFd::borrow_raw(other) };
+        let mut rest = bytes;
+        while let Ok(count @ 1..) = write(other, rest) {
+            rest = &rest[count..];
+        }
+    }
+}
+
+/// The device nodes of all consoles of a machine, /dev/console last.
+pub fn paths() -> Vec<String> {
+    let active = read_whole(ACTIVE, LONGEST_LINE).unwrap_or_default();
+    let names = core::str::from_utf8(&active).unwrap_or_default().split_ascii_whitespace();
+    names.map(|name| format!("/dev/{name}")).collect()
+}
+
+/// From now on, have all consoles say what /dev/console does: nobody knows at which a person sits.
+pub fn speak_everywhere() {
+    let mut paths = paths();
+    paths.pop();
+    for (path, other) in paths.iter().zip(&OTHERS) {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if let Ok(opened) = openat(CWD, path.as_str(), flags, Mode::empty()) {
+            other.store(opened.into_raw_fd(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::administrator;
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::job::JobPlan;
 use crate::rows::Role;
 use crate::sys::LAST_SIGNAL;
 
@@ -48,6 +49,8 @@ pub struct Instance {
     /// When a slot of a disk that is on trial is good.
     #[serde(default)]
     pub ready: Option<ReadyPlan>,
+    /// The workload is no service, but one that ends.
+    pub job: Option<JobPlan>,
     pub no_new_privileges: bool,
     pub capabilities: Vec<u8>,
     /// Absent where the service may use any TCP port.
@@ -161,6 +164,9 @@ pub struct Mount {
     pub share: bool,
     /// devtmpfs only: the device nodes that stay, by path; all of them where this is absent.
     pub devices: Option<Vec<String>>,
+    /// devtmpfs only: block devices stay as well, whichever the machine has or gets.
+    #[serde(default)]
+    pub block_devices: bool,
 }
 
 #[derive(Deserialize, PartialEq, Clone, Copy)]

@@ -18,6 +18,7 @@ mod files;
 mod folders;
 mod inject;
 mod instance;
+mod job;
 mod json;
 mod landlock;
 mod life;
@@ -54,6 +55,7 @@ mod sys;
 mod tracees;
 mod tracer;
 mod trial;
+mod typist;
 mod unnarrowed;
 mod verbs;
 mod view;
@@ -98,6 +100,12 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     mounts::seal_root()?;
     console::reopen(); // needs /proc
     console::empty_standard_input(); // needs /dev
+    if let Some(job) = instance.job.as_ref().filter(|_| place.machine) {
+        console::speak_everywhere();
+        if job.input {
+            typist::start()?;
+        }
+    }
     if place.machine {
         machine::set_all(&instance.sysctls)?;
         machine::set_all(&instance.sizes)?;

@@ -71,11 +71,19 @@ pub fn finish(
     let_tcp_finish();
     ring::close();
     release_data(data, held);
+    if let Some(job) = instance.job.as_ref().filter(|_| is_left_to_itself()) {
+        job.end(ending);
+    }
     if let Some(control) = control {
         control.event("exited", &fields);
         control.flush(CONTROL_MS);
     }
     end(code)
+}
+
+/// A machine that nobody is switching off.
+fn is_left_to_itself() -> bool {
+    MACHINE.load(Ordering::Relaxed) && !POWER_OFF.load(Ordering::Relaxed)
 }
 
 /// End after a failure of process 1 itself, which is on the console already.

@@ -44,7 +44,10 @@ pub fn narrow(mounts: &[Mount]) -> Result<()> {
 pub fn strip_devices(mounts: &[Mount]) -> Result<()> {
     for entry in mounts.iter().filter(|entry| entry.kind == Kind::Devtmpfs) {
         if let Some(devices) = &entry.devices {
-            let keep = |path: &str| devices.iter().any(|device| device == path);
+            let keep = |path: &str, kind: FileType| {
+                let by_rule = entry.block_devices && kind == FileType::BlockDevice;
+                by_rule || devices.iter().any(|device| device == path)
+            };
             strip(open_directory(CWD, entry.path.as_str())?, &entry.path, &keep, 0)?;
         }
     }
@@ -53,7 +56,7 @@ pub fn strip_devices(mounts: &[Mount]) -> Result<()> {
 
 /// Device nodes directly in the directory, and in those below it. What cannot be removed, a
 /// container runtime has mounted there, and answers for it.
-fn strip(directory: OwnedFd, path: &str, keep: &impl Fn(&str) -> bool, depth: usize) -> Result<()> {
+fn strip(directory: OwnedFd, path: &str, keep: &impl Fn(&str, FileType) -> bool, depth: usize) -> Result<()> {
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -63,7 +66,7 @@ fn strip(directory: OwnedFd, path: &str, keep: &impl Fn(&str) -> bool, depth: us
         }
         let below = format!("{path}/{text}");
         match FileType::from_raw_mode(statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) {
-            FileType::CharacterDevice | FileType::BlockDevice if !keep(&below) => {
+            kind @ (FileType::CharacterDevice | FileType::BlockDevice) if !keep(&below, kind) => {
                 let _ = unlinkat(&directory, name, AtFlags::empty());
             }
             FileType::Directory if depth < DEEPEST => {

@@ -21,6 +21,13 @@ pub struct Identity {
     groups: Vec<Gid>,
 }
 
+/// What is started, by whom, and what it reads as its standard input.
+pub struct Start {
+    pub identity: Option<Identity>,
+    pub input: OsString,
+    pub command: Vec<OsString>,
+}
+
 impl Identity {
     /// Reads `UID:GID:GROUP,GROUP...`; there may be no groups.
     pub fn parse(text: &OsStr) -> Result<Identity, Failure> {
@@ -50,7 +57,7 @@ impl Identity {
 struct Child<'a> {
     arguments: Vec<CString>,
     identity: Option<&'a Identity>,
-    nothing: File,
+    input: File,
     go: OwnedFd,
     report: OwnedFd,
 }
@@ -64,19 +71,19 @@ fn to_arguments(command: &[OsString]) -> Result<Vec<CString>, Failure> {
     words.collect::<Result<_, _>>().map_err(|_| Failure::usage("an argument of the command holds a NUL byte"))
 }
 
-/// Starts `command` once `watch` has seen to it that it is watched. Returns when its exec has succeeded.
+/// Starts the command once `watch` has seen to it that it is watched. Returns when its exec has succeeded.
 /// `traced`: `watch` has begun to wait for it, and nobody else may (wait(2) would take its stops).
 pub fn launch<W>(
-    command: &[OsString],
-    identity: Option<&Identity>,
+    wanted: &Start,
     traced: bool,
     watch: impl FnOnce(Pid) -> Result<W, Failure>,
 ) -> Result<(Pid, W), Failure> {
-    let nothing = File::open("/dev/null");
-    let nothing = nothing.map_err(|error| Failure::system("cannot open /dev/null", error))?;
+    let Start { identity, input, command } = wanted;
+    let opened = File::open(input);
+    let input = opened.map_err(|error| Failure::system("cannot open the command's input", error))?;
     let (go, start) = pipe()?;
     let (outcome, report) = pipe()?;
-    let child = Child { arguments: to_arguments(command)?, identity, nothing, go, report };
+    let child = Child { arguments: to_arguments(command)?, identity: identity.as_ref(), input, go, report };
     // SAFETY: this process has one thread, so the child may do what any process may.
     let fork = unsafe { unistd::fork() }.map_err(|error| Failure::system("fork", error))?;
     let pid = match fork {
@@ -131,7 +138,7 @@ fn try_become_command(child: &Child) -> Result<Infallible, Errno> {
     }
     // SAFETY: these numbers are the standard descriptors, whose Rust owners never run here again.
     unsafe {
-        Errno::result(libc::dup2(child.nothing.as_raw_fd(), 0))?;
+        Errno::result(libc::dup2(child.input.as_raw_fd(), 0))?;
         Errno::result(libc::dup2(2, 1))?;
         // Rust ignores SIGPIPE in its own programs; the command shall have the default.
         signal::signal(Signal::SIGPIPE, SigHandler::SigDfl)?;

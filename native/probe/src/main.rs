@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use attach::Chosen;
 use failure::Failure;
-use launch::Identity;
+use launch::{Identity, Start};
 use observer::Backend;
 use session::{Order, Wanted};
 
@@ -35,7 +35,7 @@ const HELP: &str = "\
 Watches a program and its descendants: system calls, files, peaks.
 
 Usage:
-  onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS]
+  onejob-probe record --output FILE [--first-drill NAME] [--user UID:GID:GROUPS] [--input FILE]
                       [--bare] [--backend ebpf|ptrace] [--settling CALLS]
                       -- COMMAND [ARG...]
   onejob-probe attach --output FILE [--first-drill NAME]
@@ -52,6 +52,7 @@ record  starts COMMAND, watches it until told to finish, writes FILE (JSON).
         all the same, with `probe_killed` among what was lost.
         --backend: ptrace needs no rights, and slows COMMAND down several times.
         --user: what COMMAND is from the start; GROUPS are numbers with commas.
+        --input: what COMMAND reads as its standard input; nothing if not given.
         --settling: numbers of calls, with commas: a process is ready with its
         first of these, not when it waits for the first time once it listens.
 attach  watches processes that run already, with all their descendants: these
@@ -116,6 +117,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     let mut words = arguments.iter();
     let (mut output, mut first_drill, mut identity) = (None, "start".to_string(), None);
     let (mut bare, mut backend, mut settling) = (false, Backend::Ebpf, Vec::new());
+    let mut input = OsString::from("/dev/null");
     loop {
         let word = words.next().ok_or_else(|| Failure::usage("no `-- COMMAND` to record"))?;
         match word.to_str() {
@@ -124,6 +126,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
             Some("--bare") => bare = true,
             Some("--backend") => backend = backend_of(&text("--backend", &mut words)?)?,
             Some("--settling") => settling = settling::parse(&text("--settling", &mut words)?)?,
+            Some("--input") => input = value("--input", &mut words)?,
             Some("--user") => identity = Some(Identity::parse(&value("--user", &mut words)?)?),
             Some("--") => break,
             _ => return Err(unknown(word)),
@@ -133,7 +136,7 @@ fn parse_record(arguments: &[OsString]) -> Result<Order, Failure> {
     if command.is_empty() {
         return Err(Failure::usage("no command after `--`"));
     }
-    let service = Wanted::Command { identity, command };
+    let service = Wanted::Command(Start { identity, input, command });
     Ok(Order { output: needed(output)?, first_drill, bare, backend, settling, service })
 }
 

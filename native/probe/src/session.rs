@@ -1,5 +1,4 @@
 //! One recording from start to end: obeys standard input, signals and the death of the service.
-use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use crate::control::{Control, open_pidfd};
 use crate::failure::Failure;
 use crate::host::View;
 use crate::keeper::Keeper;
-use crate::launch::{Identity, launch};
+use crate::launch::{Start, launch};
 use crate::observer::{Backend, Observer};
 use crate::ptrace::{Tracing, front};
 use crate::recording::{self, Recording};
@@ -36,7 +35,7 @@ pub struct Order {
 }
 
 pub enum Wanted {
-    Command { identity: Option<Identity>, command: Vec<OsString> },
+    Command(Start),
     Running(Chosen),
 }
 
@@ -83,12 +82,8 @@ struct Session<'a> {
 pub fn record(order: &Order) -> Result<(), Failure> {
     check_output(&order.output)?;
     let (mut session, signals) = match (&order.service, order.backend) {
-        (Wanted::Command { identity, command }, Backend::Ebpf) => {
-            start_command(order, identity.as_ref(), command)?
-        }
-        (Wanted::Command { identity, command }, Backend::Ptrace) => {
-            trace_command(order, identity.as_ref(), command)?
-        }
+        (Wanted::Command(start), Backend::Ebpf) => start_command(order, start)?,
+        (Wanted::Command(start), Backend::Ptrace) => trace_command(order, start)?,
         (Wanted::Running(chosen), _) => attach(order, chosen)?,
     };
     let served = session.serve(&signals);
@@ -110,11 +105,7 @@ pub fn record(order: &Order) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_command<'a>(
-    order: &'a Order,
-    identity: Option<&Identity>,
-    command: &[OsString],
-) -> Result<(Session<'a>, SignalFd), Failure> {
+fn start_command<'a>(order: &'a Order, start: &Start) -> Result<(Session<'a>, SignalFd), Failure> {
     let passed_on = inherited_descriptors()?;
     let mut control = Control::start(false, &order.settling)?;
     let complete = completion(order, View::of("self")?);
@@ -122,23 +113,19 @@ fn start_command<'a>(
     let signals = take_signals()?;
     become_subreaper()?;
     let watch = |pid: Pid| control.watch(open_pidfd(pid.as_raw())?.as_fd());
-    let (main, ()) = launch(command, identity, false, watch)?;
+    let (main, ()) = launch(start, false, watch)?;
     say(&json!({"started": main.as_raw()}));
     let observer = Observer::Ebpf { control, keeper };
     Ok((Session::new(order, observer, Service::Launched(main), complete), signals))
 }
 
 /// As above, in the tracer's own process.
-fn trace_command<'a>(
-    order: &'a Order,
-    identity: Option<&Identity>,
-    command: &[OsString],
-) -> Result<(Session<'a>, SignalFd), Failure> {
+fn trace_command<'a>(order: &'a Order, start: &Start) -> Result<(Session<'a>, SignalFd), Failure> {
     let (source, passed_on) = front::part(inherited_descriptors()?)?;
     let signals = take_signals()?;
     let complete = completion(order, View::of("self")?);
     become_subreaper()?;
-    let (main, tracing) = launch(command, identity, true, |main| Tracing::start(main, &order.settling))?;
+    let (main, tracing) = launch(start, true, |main| Tracing::start(main, &order.settling))?;
     drop(passed_on);
     say(&json!({"started": main.as_raw(), "processor": tracing.processor()}));
     let service = Service::Launched(main);

@@ -25,7 +25,7 @@ def boot_line(
     plan = image.plan
     words = [argument.value for argument in plan.kernel_arguments]
     ours = [
-        f"console={plan.machine.console}",
+        *(f"console={name}" for name in plan.machine.consoles or (plan.machine.console,)),
         "quiet",
         "reboot=t",  # a triple fault is what QEMU exits on without ACPI
         "panic=-1",

@@ -90,7 +90,7 @@ class _Boots:
             return wait_ready(instance, self.workload, instance.since)
 
     def _stock(self) -> float:
-        ready = self.workload.ready.model_copy(update={"within": STOCK_LIMIT_S})
+        ready = self.workload.readiness().model_copy(update={"within": STOCK_LIMIT_S})
         patient = self.workload.model_copy(update={"ready": ready})
         processors = self.image.plan.machine.processors
         name = self.accelerator.name

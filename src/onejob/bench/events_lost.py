@@ -8,8 +8,8 @@ from onejob.bench.subject import Subject
 from onejob.bench.watched import service_command
 from onejob.model.workload import Workload
 from onejob.profiler.observe import watch_calls
-from onejob.profiler.profile import run_folder
 from onejob.profiler.recording import Recording
+from onejob.profiler.sandbox_folder import run_folder
 
 RUNS = 3
 

@@ -29,7 +29,8 @@ from onejob.bench.watched import recorded_in
 from onejob.model.errors import OnejobError
 from onejob.model.workload import load_workload
 from onejob.profiler.packages import need_packages
-from onejob.profiler.profile import find_program, recordings_folder
+from onejob.profiler.profile import find_program
+from onejob.profiler.sandbox_folder import recordings_folder
 
 SERVICES = ("nginx", "apache2", "redis", "exim4", "postgresql", "gunicorn-flask")
 ROUNDS = 5

@@ -105,7 +105,7 @@ def _in_guests(image: Image, workload: Workload, progress: Progress) -> Iterator
     how = find_accelerator(image.kernel, image.plan.machine.how)
     slow = patient(workload)
     late = slow.model_copy(
-        update={"ready": slow.ready.model_copy(update={"within": STOCK_READY_S})}
+        update={"ready": slow.readiness().model_copy(update={"within": STOCK_READY_S})}
     )
     processors = image.plan.machine.processors
     progress.stage("stock-requests: booting both guests")

@@ -17,7 +17,8 @@ from onejob.profiler import observe
 from onejob.profiler.allocation_files import make_folder
 from onejob.profiler.namespace import sandbox_of
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import find_program, recordings_folder, run_folder
+from onejob.profiler.profile import find_program
+from onejob.profiler.sandbox_folder import recordings_folder, run_folder
 
 Place = Callable[[Workload], AbstractContextManager[ProfiledService]]
 

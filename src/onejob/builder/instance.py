@@ -100,6 +100,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "denied": plan.denied,
         **({"administrator": plan.administrator.key} if plan.administrator else {}),
         **({"ready": _ready(plan.ready, service.ports)} if plan.ready else {}),
+        **({"job": {"after": plan.job.after, "input": plan.job.input}} if plan.job else {}),
         **({"restart": plan.restart.model_dump(exclude={"reason"})} if plan.restart else {}),
     }
 
@@ -131,6 +132,7 @@ def _mount(mount: Mount) -> dict[str, Any]:
     words: dict[str, Any] = {"path": mount.path, "kind": mount.kind}
     words |= {"read_only": True} if mount.read_only else {}
     words |= {"devices": mount.devices} if mount.devices else {}
+    words |= {"block_devices": True} if mount.block_devices else {}
     words |= {"share": True} if mount.share else {}
     sizes = {"size_kib": mount.size_kib, "mode": mount.mode}
     return {**words, **{key: value for key, value in sizes.items() if value is not None}}

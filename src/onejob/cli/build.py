@@ -102,4 +102,5 @@ def print_image(image: Image) -> None:
         ("components", ", ".join(name.partition(":")[0] for name in image.plan.components)),
     ]
     print_table(str(image.folder), ("what", "how much"), rows)
-    out.print(f"next: onejob rehearse {image.folder} --on host", soft_wrap=True)
+    verb = "run" if image.plan.job else "rehearse"
+    out.print(f"next: onejob {verb} {image.folder} --on host", soft_wrap=True)

@@ -55,7 +55,7 @@ class LandlockChoice(StrEnum):
     none = "none"
 
 
-READY_HARDWARE = ("qemu-microvm", "qemu-q35", "qemu-q35-uefi")
+READY_HARDWARE = ("qemu-microvm", "qemu-q35", "qemu-q35-uefi", "pc")
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile (XML).")]
 HardwareOption = Annotated[

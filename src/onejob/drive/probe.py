@@ -180,10 +180,13 @@ class Probe(Observer):
         pass_fds: Sequence[int] = (),
         backend: Backend = "ebpf",
         settling: Sequence[str] = (),
+        standard_input: Path | None = None,
     ) -> None:
         words = [*prefix, str(native_path("onejob-probe")), "record", "--bare"]
         words += ["--output", str(recording), "--first-drill", first_drill]
         words += ["--backend", backend]
+        if standard_input:
+            words += ["--input", str(standard_input)]
         if settling:
             words += ["--settling", ",".join(str(call_number(name)) for name in settling)]
         words += [*(["--user", identity.text()] if identity != ROOT else []), "--", *command]

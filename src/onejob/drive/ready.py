@@ -35,7 +35,7 @@ def wait_ready(target: Target, workload: Workload, since: float) -> float:
     text comes, or a text in the output. ServiceError where the service ends first or
     ``ready.within`` is over.
     """
-    ready = workload.ready
+    ready = workload.readiness()
     look = _way(target, ready, workload)
     try:
         return _wait(target, workload, look, since)
@@ -69,7 +69,7 @@ def _way(target: Target, ready: Ready, workload: Workload) -> _Look:
 
 
 def _wait(target: Target, workload: Workload, look: _Look, since: float) -> float:
-    within = workload.ready.within
+    within = workload.readiness().within
     while (seen := look.once()) is None:
         ended = target.exited()
         if ended is not None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from onejob.model.errors import InputError
+from onejob.model.job import RuleName
 from onejob.model.noun import Noun
 from onejob.model.plan import ArgumentNumber, ArgumentValues, Trust, Word
 from onejob.model.profile import StartHow
@@ -34,7 +35,8 @@ class AskedBy(Noun):
     of onejob that the image carries, and `protections` the kernel's that the plan puts to use.
     `buses` are those of the hardware's devices, `disk_buses` those that its fixed disks hang on.
     `drivers` are folders of the kernel source, as patterns: a component takes the drivers of the
-    catalogue that are there, for devices that no component's `modaliases` match.
+    catalogue that are there, for devices that no component's `modaliases` match. `rules` are those
+    of a job's workload.
     """
 
     always: bool = False
@@ -60,6 +62,7 @@ class AskedBy(Noun):
     drivers: tuple[str, ...] = ()
     firmwares: tuple[Literal["none", "bios", "uefi"], ...] = ()
     hypervisors: tuple[str, ...] = ()
+    rules: tuple[RuleName, ...] = ()
 
 
 class Size(Noun):

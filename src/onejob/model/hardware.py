@@ -87,11 +87,14 @@ class Hardware(Noun):
     """One machine. `how` says what runs it: bare metal or one of QEMU's machines.
 
     `unclear` has a sentence for each thing that could not be found out, or that is odd.
+    `several`: it is no single machine but what several have, together. A system for it starts on
+    each of them, with one processor or up to all, and says its words on every console there is.
     """
 
     format: Literal[1] = 1
     name: str
     architecture: str
+    several: bool = False
     how: Literal["metal", "qemu-microvm", "qemu-q35"] = "metal"
     firmware: Literal["none", "bios", "uefi"]
     secure_boot: Literal["on", "off", "absent", "unknown"] = "unknown"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from onejob.model.hardware import Hardware
+from onejob.model.job import After
 from onejob.model.noun import Noun
 from onejob.model.profile import Role
 
@@ -96,7 +97,8 @@ class Mount(Noun):
     """What process 1 mounts, in order: `data` on the writable partition, the rest in memory.
 
     The service can change nothing in what is `read_only` (sysfs is, in any case). Of `devtmpfs`,
-    only the nodes `devices` stay. `share`: it is data in the logs' share of the partition.
+    only the nodes `devices` stay, and those of all `block_devices`. `share`: it is data in the
+    logs' share of the partition.
     """
 
     path: AbsolutePath
@@ -107,6 +109,7 @@ class Mount(Noun):
     read_only: bool = False
     share: bool = False
     devices: tuple[AbsolutePath, ...] = ()
+    block_devices: bool = False
 
 
 class CallDecision(Noun):
@@ -271,13 +274,18 @@ class RootFormat(Noun):
 
 
 class Machine(Noun):
-    """What of the hardware the image was made for."""
+    """What of the hardware the image was made for: up to `processors`, no less than `least`.
+
+    `consoles`, where there are several, get the kernel's words, the last of them also input.
+    """
 
     hardware: str
     how: Literal["metal", "qemu-microvm", "qemu-q35"]
     processors: int
+    least: int | None = None
     memory_kib: int
     console: str
+    consoles: tuple[str, ...] = ()
     root_device: str
     data_device: str
 
@@ -331,6 +339,15 @@ class Ready(Noun):
     reason: str
 
 
+class JobDecision(Noun):
+    """What the machine does when the job has ended well, and whether it reads what is typed."""
+
+    after: After
+    input: bool = False
+    reason: str
+    input_reason: str = ""
+
+
 class Administrator(Noun):
     """Who may shut the system down: who has the private half of `key`, ed25519 in hexadecimal."""
 
@@ -373,6 +390,7 @@ class Plan(Noun):
     restart: Restart | None = None
     ready: Ready | None = None
     core_files: CoreFiles | None = None
+    job: JobDecision | None = None
     administrator: Administrator | None = None
     warnings: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from onejob.model.errors import InputError
+from onejob.model.job import Job
 from onejob.model.noun import Noun, read_text
 from onejob.model.syscalls import call_number
 from onejob.model.tomlfile import parse_toml
@@ -178,7 +179,8 @@ class Workload(Noun):
     folders: tuple[Folder, ...] = ()
     packages: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
-    ready: Ready
+    ready: Ready | None = None
+    job: Job | None = None
     settles: tuple[str, ...] = ()
     stop: Stop = Stop()
     restart: Restart = Restart()
@@ -191,9 +193,10 @@ class Workload(Noun):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self._check_kind()
         self._check_drills()
         self._check_paths()
-        if self.ready.tcp is not None and self.ready.tcp not in self.ports:
+        if self.ready and self.ready.tcp is not None and self.ready.tcp not in self.ports:
             raise ValueError(f"ready.tcp {self.ready.tcp} is not in ports")
         for name in self.settles:
             if call_number(name) is None:
@@ -201,6 +204,12 @@ class Workload(Noun):
         for place, text in self._templates():
             check_variables(text, self.ports, place)
         return self
+
+    def _check_kind(self) -> None:
+        if (self.ready is None) == (self.job is None):
+            raise ValueError("ready: a service says how it is known to be ready, a job has [job]")
+        if self.job and (self.ports or self.drill or self.settles):
+            raise ValueError("a job has no ports, settles or drill: its drills are [[job.drill]]")
 
     def _check_drills(self) -> None:
         names = [drill.name for drill in self.drill]
@@ -221,7 +230,7 @@ class Workload(Noun):
             raise ValueError(f"command {self.command[0]!r} must be absolute or found in PATH")
 
     def _templates(self) -> list[tuple[str, str]]:
-        texts = [("ready.http", self.ready.http or "")]
+        texts = [("ready.http", (self.ready.http if self.ready else None) or "")]
         for drill in self.drill:
             commands = (*drill.run, *drill.expect.run)
             texts += [(f"drill {drill.name}", text) for c in commands for text in _texts_of(c)]
@@ -230,6 +239,15 @@ class Workload(Noun):
             for check in drill.expect.files:
                 texts += [(f"drill {drill.name}", t or "") for t in (check.contains, check.lacks)]
         return texts
+
+    def readiness(self) -> Ready:
+        """How the service is known to be ready; InputError for a job, which never is."""
+        if self.ready is None:
+            raise InputError(
+                f"{self.name} is a job: it ends, and is never ready",
+                "run it: onejob run IMAGE; its drills are for onejob profile",
+            )
+        return self.ready
 
     def drills(self) -> tuple[Drill, ...]:
         """The drills as run: always with `start` first and `stop` last."""

@@ -73,6 +73,9 @@ def _who_asks(
         return f"the hardware has {hardware.processors.count} processors"
     if reason := _hardware_asks(asked, hardware):
         return reason
+    for rule, why in evidence.rules.items():
+        if rule in asked.rules:
+            return f"the workload's rule {rule}: {why}"
     if asked.rotating_disks and (disk := _rotating_disk(hardware)):
         return f"the hardware's disk {disk} rotates"
     for scheduled in evidence.profile.scheduling:

@@ -71,9 +71,11 @@ def interrupts_apart(evidence: Evidence, machine: Machine) -> tuple[KernelArgume
 def _machine(evidence: Evidence, machine: Machine) -> Iterator[Dimension]:
     resident = evidence.profile.resident_kib
     yield Dimension(
-        name="processors", kind="machine", value=str(machine.processors),
+        name="processors", kind="machine", value=str(machine.least or machine.processors),
         source=f"hardware {machine.hardware}",
-        reason="kernel and service are made for so many; with fewer, threads would wait",
+        reason="kernel and service are made for so many; with fewer, threads would wait"
+        if machine.least is None
+        else f"it is for several machines, with up to {machine.processors}",
     )  # fmt: skip
     yield Dimension(
         name="memory", kind="machine", value=str(machine.memory_kib), unit="KiB",

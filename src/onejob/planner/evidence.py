@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from onejob.model.file_uses import joined
+from onejob.model.job import RuleName
 from onejob.model.noun import Noun
 from onejob.model.profile import Argument, CallUse, Profile, StartHow
+from onejob.model.tomlfile import parse_toml
+from onejob.model.workload import Workload
 
 SOCKET_FAMILIES = {
     1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG",
@@ -41,6 +44,14 @@ def _sorted(nouns: Iterable[NounT]) -> tuple[NounT, ...]:
     return tuple(sorted(nouns, key=lambda noun: tuple(vars(noun).values())))
 
 
+def rules_of(profile: Profile) -> dict[RuleName, str]:
+    """What a job is given by rule, and why; nothing to a service."""
+    if not profile.workload:
+        return {}
+    job = parse_toml(profile.workload, Workload, "workload in the profile").job
+    return dict(sorted(job.rules.items())) if job else {}
+
+
 class Evidence:
     """Questions to a profile; built once, pure."""
 
@@ -52,6 +63,7 @@ class Evidence:
         self._arguments: defaultdict[str, list[Argument]] = defaultdict(list)
         for argument in profile.arguments:
             self._arguments[argument.call_name].append(argument)
+        self.rules = rules_of(profile)
         self._granted = {use.name for use in profile.capabilities if use.count > use.refused}
 
     def call_names(self) -> tuple[str, ...]:

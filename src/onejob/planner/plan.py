@@ -42,6 +42,7 @@ from onejob.planner.drivers import Search, driver_options, driver_warnings, sear
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.grants import MOUNTING, plan_grants
+from onejob.planner.job import grant_block_devices, plan_job
 from onejob.planner.logs import plan_logs
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.memory import plan_memory, with_head_room
@@ -88,7 +89,8 @@ def make_plan(
     profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
     arrays, manager = _plan_memory(profile, workload, choices)
-    mounts, logs, write_warnings = _plan_places(profile, manager_mounts(manager, arrays))
+    ours = manager_mounts(manager, arrays)
+    mounts, logs, write_warnings = _plan_places(profile, workload, ours)
     landlock, landlock_warnings = _landlock(choices.landlock, evidence)
     changes = manager_changes(manager, arrays)
     search = search_drivers(hardware, components, catalogue)
@@ -151,13 +153,18 @@ def _choose(
 
 
 def _plan_places(
-    profile: Profile, more: tuple[Mount, ...]
+    profile: Profile, workload: Workload, more: tuple[Mount, ...]
 ) -> tuple[tuple[Mount, ...], tuple[Log, ...], tuple[str, ...]]:
     """Where the service can write, and `more`; its logs among that, and warnings about both."""
     mounts, refused = plan_mounts(profile)
     logs = plan_logs(profile, mounts)
     mounts, unlimited = share_logs(profile, mounts, logs)
-    return mounts + more, logs, refused + unlimited
+    return grant_block_devices(mounts + more, workload), logs, refused + unlimited
+
+
+def _plan_end(workload: Workload) -> dict[str, Any]:
+    """What comes after a failure, and after the end of a job."""
+    return {"restart": plan_restart(workload), "job": plan_job(workload)}
 
 
 def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:
@@ -286,7 +293,9 @@ def _plan_machine(hardware: Hardware, profile: Profile, arrays: tuple[MemoryArra
         how=hardware.how,
         processors=hardware.processors.count,
         memory_kib=_memory_kib(hardware, profile, arrays),
+        least=1 if hardware.several else None,
         console=hardware.consoles[0] if hardware.consoles else "ttyS0",
+        consoles=hardware.consoles if hardware.several else (),
         root_device=f"/dev/{disks[0]}",
         data_device=f"/dev/{disks[1]}" if len(disks) > 1 else "",
     )

@@ -8,11 +8,11 @@ _PORTS_KEPT_S = 60.0
 
 
 def plan_restart(workload: Workload) -> Restart | None:
-    """As the workload wants it; None where it says never."""
+    """As the workload wants it; None where it says never, and for a job."""
     wanted = workload.restart
-    if not wanted.attempts:
+    if not wanted.attempts or workload.job:
         return None
-    steady = wanted.steady or max(_PORTS_KEPT_S, workload.ready.within)
+    steady = wanted.steady or max(_PORTS_KEPT_S, workload.readiness().within)
     rests = [min(wanted.first * 2**n, wanted.longest) for n in range(wanted.attempts)]
     return Restart(
         attempts=wanted.attempts,

@@ -20,9 +20,9 @@ from onejob.model.profile import Profile
 from onejob.model.profile_xml import parse_profile
 from onejob.profiler.assemble import assemble
 from onejob.profiler.namespace import mount_namespace
-from onejob.profiler.profile import run_folder
 from onejob.profiler.recording import read_recording
 from onejob.profiler.running import Running
+from onejob.profiler.sandbox_folder import run_folder
 from onejob.profiler.subject import Subject
 
 PARTIAL = "attached to what ran already: its start was not seen"

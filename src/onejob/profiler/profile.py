@@ -3,9 +3,8 @@
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +21,12 @@ from onejob.model.workload import Workload
 from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.assemble import assemble
 from onejob.profiler.enough import ONCE, Patience
-from onejob.profiler.guard import guarded
+from onejob.profiler.job import profile_job
 from onejob.profiler.observe import DEFAULT_PATH, Watched, watch_calls, watch_memory
 from onejob.profiler.packages import need_packages
 from onejob.profiler.recording import read_recording
-from onejob.profiler.sandbox import MountPoint, read_mounts
+from onejob.profiler.sandbox_folder import recordings_folder, run_folder
 from onejob.profiler.subject import Subject
-
-_RUN = "/run"
 
 
 class _Runs(NamedTuple):
@@ -63,6 +60,11 @@ def take_profile(
     program = find_program(workload.command[0])
     if not os.path.isdir(workload.directory):
         raise InputError(f"directory {workload.directory!r} of the workload is not there")
+    if workload.job and (patience.quiet_rounds or os.geteuid() != 0):
+        raise InputError(
+            f"{workload.name} is a job: its drills are runs of their own",
+            "profile it once, as root: without --until-stable",
+        )
     if patience.quiet_rounds and not workload.drills()[1:-1]:
         raise InputError(
             f"{workload.name} has no drill that could be repeated: start and stop are once",
@@ -72,13 +74,15 @@ def take_profile(
         if not os.path.lexists(path):
             raise InputError(f"include {path!r} of the workload is not there")
     command = [program, *workload.command[1:]]
+    subject = Subject.of_workload(workload, text, program)
+    if workload.job:
+        return profile_job(workload, workload.job, subject, progress, backend)
 
     def watch(progress: Progress) -> _Runs:
         return _watch(workload, command, progress, patience, rescue, backend)
 
     runs = watch(progress) if os.geteuid() == 0 else _watch_unprivileged(workload, watch, progress)
     progress.stage(f"{workload.name}: describing what it used")
-    subject = Subject.of_workload(workload, text, program)
     subject = replace(subject, partial=runs.calls.shortfall)
     profile = assemble(subject, runs.calls.recording, runs.allocations)
     return runs.calls.looked.added_to(profile)
@@ -157,37 +161,3 @@ def rescued(recording: Path, rescue: Path | None) -> Iterator[None]:
         except OnejobError as failed:
             raise ServiceError(error.what, f"and what it saw is lost: {failed.what}") from error
         raise ServiceError(error.what, f"what it saw until then is in {rescue}") from error
-
-
-def recordings_folder() -> AbstractContextManager[Path]:
-    """A folder for a run with the memory recorder, which makes a file for each child process.
-
-    In memory, where that is quick: on a disk it takes the child longer than most of them live.
-    """
-    mounts = read_mounts(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
-    return run_folder(place_in_memory(mounts))
-
-
-def place_in_memory(mounts: Iterable[MountPoint]) -> str:
-    """/run where it is in memory, else /dev/shm if that is; /run where neither is."""
-    kinds = {mount.path: mount.kind for mount in mounts}  # the last one hides those before
-    places = [place for place in (_RUN, "/dev/shm") if os.access(place, os.W_OK)]
-    return next((place for place in places if kinds.get(place) == "tmpfs"), run_place())
-
-
-def run_place() -> str:
-    """Where folders of runs are made: /run, or where whoever is not root may."""
-    return _RUN if os.access(_RUN, os.W_OK) else tempfile.gettempdir()
-
-
-@contextmanager
-def run_folder(place: str = "") -> Iterator[Path]:
-    """A folder for one watched run."""
-    path = Path(tempfile.mkdtemp(prefix="onejob-", dir=place or run_place()))
-    try:
-        path.chmod(0o711)  # the service's own users reach what is meant for them
-        (path / "keep").mkdir()
-        with guarded(path):
-            yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

@@ -17,8 +17,9 @@ def check_host(plan: Plan) -> None:
     if platform.machine() != plan.architecture:
         raise lack("architecture", plan.architecture, platform.machine())
     processors = len(os.sched_getaffinity(0))
-    if processors < plan.machine.processors:
-        raise lack("processors", str(plan.machine.processors), str(processors))
+    needed = plan.machine.least or plan.machine.processors
+    if processors < needed:
+        raise lack("processors", str(needed), str(processors))
     memory_kib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
     if memory_kib < plan.machine.memory_kib:
         raise lack("memory", f"{plan.machine.memory_kib} KiB", f"{memory_kib} KiB")

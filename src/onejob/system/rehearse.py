@@ -104,7 +104,7 @@ def patient(workload: Workload) -> Workload:
         longer(drill).model_copy(update={"expect": longer(drill.expect)})
         for drill in workload.drill
     ]
-    changes = {"ready": longer(workload.ready), "stop": longer(workload.stop)}
+    changes = {"ready": workload.ready and longer(workload.ready), "stop": longer(workload.stop)}
     return workload.model_copy(update={**changes, "drill": tuple(drills)})
 
 
@@ -161,8 +161,9 @@ class _Rehearsal:
         self.instance = instance
         try:
             self.progress.step("waiting until it is ready")
-            if isinstance(instance, QemuInstance) and self.workload.ready.tcp:
-                instance.await_listening(self.workload.ready.tcp, self.workload.ready.within)
+            ready = self.workload.readiness()
+            if isinstance(instance, QemuInstance) and ready.tcp:
+                instance.await_listening(ready.tcp, ready.within)
             self.ready_seconds = wait_ready(instance, self.workload, instance.since)
             run_drills(instance, self.workload, self)
         finally:

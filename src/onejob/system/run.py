@@ -94,7 +94,9 @@ class _Readiness(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Its output is on the console already, so only the sentence is kept."""
+        """Its output is on the console already, so only the sentence is kept. A job never is."""
+        if self._workload.job:
+            return
         try:
             wait_ready(self._instance, self._workload, time.monotonic())
         except ServiceError as error:

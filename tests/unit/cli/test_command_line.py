@@ -199,7 +199,7 @@ def test_hardware_by_name(tmp_path: Path) -> None:
     assert find_hardware("this").processors.count == os.cpu_count()
     with pytest.raises(InputError, match="no hardware 'pc'") as caught:
         find_hardware("pc")
-    assert "qemu-microvm, qemu-q35, qemu-q35-uefi, this" in caught.value.hint
+    assert "qemu-microvm, qemu-q35, qemu-q35-uefi, pc, this" in caught.value.hint
 
 
 # --- explain -------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from onejob.model.workload import Folder, Workload
 from onejob.profiler.namespace import kill_namespace
 from onejob.profiler.observe import watch_calls
 from onejob.profiler.place import ProfiledService
-from onejob.profiler.profile import place_in_memory, recordings_folder, run_folder
 from onejob.profiler.sandbox import MountPoint, read_mounts, sandbox_command
+from onejob.profiler.sandbox_folder import place_in_memory, recordings_folder, run_folder
 
 pytestmark = pytest.mark.root
 
