@@ -14,12 +14,16 @@ _IP = re.compile(r"[0-9A-Za-z.:_-]{1,200}")
 class Options(NamedTuple):
     """`ip` is the kernel's ``ip=`` (Documentation/admin-guide/nfs/nfsroot.rst).
 
-    `key` and `certificate` (PEM) sign what firmware starts.
+    `key` and `certificate` (PEM) sign what firmware starts. For an installer's medium, `kit` is the
+    repository that it carries, `trust` its root.json, `answers` an answer file.
     """
 
     ip: str = QEMU_NETWORK
     key: Path | None = None
     certificate: Path | None = None
+    kit: Path | None = None
+    trust: Path | None = None
+    answers: Path | None = None
 
 
 USUAL = Options()
@@ -34,3 +38,6 @@ def check_options(options: Options) -> None:
     for path in (options.key, options.certificate):
         if path is not None and not path.is_file():
             raise InputError(f"{path} is no file", "give a key and its certificate, both PEM")
+    for path in (options.trust, options.answers):
+        if path is not None and not path.is_file():
+            raise InputError(f"{path} is no file", "give the kit's root.json, and an answer file")

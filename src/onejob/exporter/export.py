@@ -10,6 +10,7 @@ from onejob.disk.options import USUAL, Options, check_options
 from onejob.exporter.disk import export_disk, export_qcow2, export_vmdk
 from onejob.exporter.firecracker import export_firecracker
 from onejob.exporter.form import README, Export, new_folder
+from onejob.exporter.installer_iso import export_installer_iso
 from onejob.exporter.iso import export_iso
 from onejob.exporter.oci import export_oci
 from onejob.exporter.sbom import SBOM, export_sbom, sbom_text
@@ -29,6 +30,7 @@ KINDS: Mapping[str, Callable[[Image, Path, Options], Export]] = {
     "qcow2": export_qcow2,
     "vmdk": export_vmdk,
     "iso": export_iso,
+    "installer-iso": export_installer_iso,
     "sbom": export_sbom,
 }
 

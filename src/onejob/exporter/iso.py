@@ -8,7 +8,9 @@ root lies behind the file system as a partition, and each medium has a command l
 import os
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from onejob.base.boot_line import boot_line
@@ -45,34 +47,56 @@ class Place(NamedTuple):
     identity: str
 
 
+class Medium(NamedTuple):
+    """What else is in the file system, by its path there, and the words that tell the system."""
+
+    files: Mapping[str, Path] = MappingProxyType({})
+    words: tuple[str, ...] = ()
+
+
+EMPTY = Medium()
+
+
 def export_iso(image: Image, folder: Path, options: Options) -> Export:
     """Fill the new `folder` with NAME.iso.
 
     Made twice: where the root lies is known afterwards, and says no word longer than before.
     """
     need_kernel(image, "a CD", NEEDS, "qemu-q35-uefi")
-    for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
-        if not path.is_file():
-            raise LacksError(f"{path} is missing", "apt-get install isolinux syslinux-common")
     target = folder / f"{image.plan.name}.iso"
-    make_iso(image, target, Place(0, identity(image, "nowhere")), options)
-    place = root_place(target)
-    target.unlink()
-    make_iso(image, target, place, options)
-    if root_place(target) != place:
-        raise BuildError(f"{target}: the root moved while its place was written down")
+    write_iso(image, target, options)
     return Export("bootable CD and USB stick", steps(image, target.name))
 
 
-def make_iso(image: Image, target: Path, place: Place, options: Options) -> None:
+def write_iso(image: Image, target: Path, options: Options, medium: Medium = EMPTY) -> None:
+    """Make the new file `target`, which boots `image`; the file system has `medium` besides."""
+    for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
+        if not path.is_file():
+            raise LacksError(f"{path} is missing", "apt-get install isolinux syslinux-common")
+    make_iso(image, target, Place(0, identity(image, "nowhere")), options, medium)
+    place = root_place(target)
+    target.unlink()
+    make_iso(image, target, place, options, medium)
+    if root_place(target) != place:
+        raise BuildError(f"{target}: the root moved while its place was written down")
+
+
+def make_iso(image: Image, target: Path, place: Place, options: Options, medium: Medium) -> None:
     """The whole medium, with command lines that say that the root is at `place`."""
     stage = target.with_name(".stage")
     (stage / "isolinux").mkdir(parents=True)
     for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
         shutil.copyfile(path, stage / "isolinux" / path.name)
     shutil.copyfile(image.kernel, stage / "kernel")
-    lines = {"cd": cd_line(image, place, options), "usb": stick_line(image, place, options)}
-    (stage / "isolinux/isolinux.cfg").write_text(menu(lines, image.plan.machine.console))
+    for name, source in medium.files.items():
+        copy_to(source, stage / name)
+    lines = {
+        "cd": cd_line(image, place, options, medium),
+        "usb": stick_line(image, place, options, medium),
+    }
+    machine = image.plan.machine
+    consoles = machine.consoles or (machine.console,)
+    (stage / "isolinux/isolinux.cfg").write_text(menu(lines, consoles))
     firmware = {name: target.with_name(f".{name}.esp") for name in lines}
     for name, line in lines.items():
         unified = target.with_name(".unified.efi")
@@ -88,6 +112,15 @@ def make_iso(image: Image, target: Path, place: Place, options: Options) -> None
     )  # fmt: skip
     firmware["usb"].unlink()
     shutil.rmtree(stage)
+
+
+def copy_to(source: Path, target: Path) -> None:
+    """A file, or a folder with all that is in it; readable, whoever made it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
+    else:
+        shutil.copyfile(source, target)
 
 
 def xorriso_words(image: Image, stage: Path, stick: Path, target: Path) -> list[str | Path]:
@@ -115,30 +148,34 @@ def root_place(target: Path) -> Place:
     return Place(int(sector[1]), guid[1].lower())
 
 
-def cd_line(image: Image, place: Place, options: Options) -> str:
-    """A drive has no partitions, so a device of the root's part of the medium comes first."""
+def cd_line(image: Image, place: Place, options: Options, medium: Medium = EMPTY) -> str:
+    """A drive has no partitions, so a device of the root's part of the medium comes first.
+
+    It holds the drive; so where the file system is to be mounted it is a device, too.
+    """
     sectors = image.root.stat().st_size // _SECTOR
     drive = f"medium,,,ro,0 {sectors} linear /dev/sr0 {place.sector:010d}"
-    more = ["dm-mod.waitfor=/dev/sr0", *_more(image, options)]
-    return boot_line(image, "/dev/dm-0", more, before=[drive])
+    more = ["dm-mod.waitfor=/dev/sr0", *_more(image, options, medium)]
+    files = [f"files,,,ro,0 {place.sector:010d} linear /dev/sr0 0"] if medium.files else []
+    return boot_line(image, "/dev/dm-0", more, before=[drive], after=files)
 
 
-def stick_line(image: Image, place: Place, options: Options) -> str:
+def stick_line(image: Image, place: Place, options: Options, medium: Medium = EMPTY) -> str:
     """On a stick the root is a partition."""
-    return boot_line(image, f"PARTUUID={place.identity}", _more(image, options))
+    return boot_line(image, f"PARTUUID={place.identity}", _more(image, options, medium))
 
 
-def _more(image: Image, options: Options) -> list[str]:
+def _more(image: Image, options: Options, medium: Medium) -> list[str]:
     data = [f"ONEJOB_DATA=tmpfs:{DATA_KIB}"] if has_data(image.plan) else []
-    return [f"ip={options.ip}", *data]
+    return [f"ip={options.ip}", *data, *medium.words]
 
 
-def menu(lines: dict[str, str], console: str) -> str:
+def menu(lines: dict[str, str], consoles: Iterable[str]) -> str:
     """isolinux's configuration: the CD, unless somebody types ``usb``."""
     entries = "".join(
         f"label {n}\n  kernel /kernel\n  append {line}\n" for n, line in lines.items()
     )
-    serial = "serial 0 115200\n" if console.startswith("ttyS0") else ""
+    serial = "serial 0 115200\n" if any(name.startswith("ttyS0") for name in consoles) else ""
     return f"{serial}default cd\nprompt 1\ntimeout 20\n{entries}"
 
 

@@ -49,3 +49,12 @@ class Job(Noun):
         if len(set(names)) != len(names):
             raise ValueError("two drills of the job have the same name")
         return self
+
+
+class JobDecision(Noun):
+    """What the machine does when the job has ended well, and whether it reads what is typed."""
+
+    after: After
+    input: bool = False
+    reason: str
+    input_reason: str = ""

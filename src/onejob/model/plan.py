@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from onejob.model.hardware import Hardware
-from onejob.model.job import After
+from onejob.model.job import JobDecision
 from onejob.model.noun import Noun
 from onejob.model.profile import Role
 
@@ -97,8 +97,7 @@ class Mount(Noun):
     """What process 1 mounts, in order: `data` on the writable partition, the rest in memory.
 
     The service can change nothing in what is `read_only` (sysfs is, in any case). Of `devtmpfs`,
-    only the nodes `devices` stay, and those of all `block_devices`. `share`: it is data in the
-    logs' share of the partition.
+    only the nodes `devices` stay, and all `block_devices`. `share`: it is in the logs' share.
     """
 
     path: AbsolutePath
@@ -274,10 +273,7 @@ class RootFormat(Noun):
 
 
 class Machine(Noun):
-    """What of the hardware the image was made for: up to `processors`, no less than `least`.
-
-    `consoles`, where there are several, get the kernel's words, the last of them also input.
-    """
+    """What of the hardware the image was made for; of several machines, `least` has the least."""
 
     hardware: str
     how: Literal["metal", "qemu-microvm", "qemu-q35"]
@@ -337,15 +333,6 @@ class Ready(Noun):
 
     within_ms: Annotated[int, Field(ge=1)]
     reason: str
-
-
-class JobDecision(Noun):
-    """What the machine does when the job has ended well, and whether it reads what is typed."""
-
-    after: After
-    input: bool = False
-    reason: str
-    input_reason: str = ""
 
 
 class Administrator(Noun):

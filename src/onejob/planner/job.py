@@ -1,6 +1,7 @@
 """What a job's system does otherwise than a service's: how it ends, and what is granted by rule."""
 
-from onejob.model.plan import JobDecision, Mount
+from onejob.model.job import JobDecision
+from onejob.model.plan import Mount
 from onejob.model.workload import Workload
 
 _THEN = {"reboot": "the machine starts again", "power-off": "the machine is switched off"}

@@ -89,8 +89,7 @@ def make_plan(
     profile = in_order(_observed(profile) if trust == "observed" else profile)
     evidence = Evidence(profile)
     arrays, manager = _plan_memory(profile, workload, choices)
-    ours = manager_mounts(manager, arrays)
-    mounts, logs, write_warnings = _plan_places(profile, workload, ours)
+    mounts, logs, write_warnings = _plan_places(profile, workload, manager_mounts(manager, arrays))
     landlock, landlock_warnings = _landlock(choices.landlock, evidence)
     changes = manager_changes(manager, arrays)
     search = search_drivers(hardware, components, catalogue)
@@ -162,11 +161,6 @@ def _plan_places(
     return grant_block_devices(mounts + more, workload), logs, refused + unlimited
 
 
-def _plan_end(workload: Workload) -> dict[str, Any]:
-    """What comes after a failure, and after the end of a job."""
-    return {"restart": plan_restart(workload), "job": plan_job(workload)}
-
-
 def _plan_capabilities(evidence: Evidence, service: Service) -> tuple[Capability, ...]:
     return plan_capabilities(
         evidence, as_root=not service.user, gains_rights=not service.no_new_privileges
@@ -185,8 +179,12 @@ def _plan_memory(
 
 
 def _plan_life(workload: Workload) -> dict[str, Any]:
-    """How often the service is started again, and by when it has to be ready."""
-    return {"restart": plan_restart(workload), "ready": plan_ready(workload)}
+    """How often it is started again, by when it has to be ready, and what its end means."""
+    return {
+        "restart": plan_restart(workload),
+        "ready": plan_ready(workload),
+        "job": plan_job(workload),
+    }
 
 
 def _plan_kernel(

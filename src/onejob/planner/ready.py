@@ -8,8 +8,10 @@ _TIMES = 4
 _LEAST_S = 60.0
 
 
-def plan_ready(workload: Workload) -> Ready:
-    """From what the workload gives it where it was profiled."""
+def plan_ready(workload: Workload) -> Ready | None:
+    """From what the workload gives it where it was profiled; None for a job."""
+    if workload.ready is None:
+        return None
     within = workload.ready.within
     limit = max(_LEAST_S, _TIMES * within)
     return Ready(
