@@ -1,5 +1,6 @@
 """``onejob install``: a service from a repository -> this machine's disk."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -127,7 +128,8 @@ def _show(machine: Hardware) -> None:
 
 def _complete(answers: Answers, disks: tuple[Disk, ...], found: Found) -> Answers:
     """`answers`, and what somebody at the console says to the rest."""
-    if not sys.stdin.isatty():
+    # The installer's image has a pipe, on which comes what is typed on any of its consoles.
+    if not sys.stdin.isatty() and os.environ.get("ONEJOB_QUESTIONS") != "yes":
         return answers
     screen = Screen(sys.stdin, sys.stdout)
     root = untrusted_root(answers, found)

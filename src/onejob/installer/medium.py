@@ -27,8 +27,9 @@ from onejob.repository.store import METADATA
 _FILE_SYSTEMS = {"iso9660": "", "vfat": "", "ext4": "noload"}
 _FLAGS = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
 _BLOCKS = Path("/sys/class/block")
-# What is no medium: made by a driver out of memory or other devices.
-_NO_MEDIUM = ("ram", "zram", "dm-", "md", "nbd", "loop")
+# What is no medium: made by a driver out of memory or other devices. A mapped device may be one:
+# the installer's own CD, which its root holds.
+_NO_MEDIUM = ("ram", "zram", "md", "nbd", "loop")
 
 
 @dataclass(frozen=True)
