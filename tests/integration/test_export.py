@@ -191,7 +191,7 @@ def test_a_bill_of_materials_is_valid_and_has_each_file(image: Image, tmp_path: 
     carried = {file["name"]: file for part in parts.values() for file in part.get("components", ())}
     assert (parts | carried)[program]["hashes"] == [{"alg": "SHA-256", "content": sha256}]
     own = {part["name"] for part in parts["onejob"]["components"]}
-    assert own >= {"/.onejob/init", "/.onejob/instance.json", "/.onejob/policy.bpf"}
+    assert own >= {"/.onejob/init", "/.onejob/instance.json", "/.onejob/filters.bpf"}
     assert parts["onejob"]["licenses"] == [{"license": {"name": "Apache-2.0"}}]
 
 

@@ -116,7 +116,7 @@ class Container:
         self.folder, self.root = folder, folder / "rootfs"
         self.name = f"onejob-test-{uuid.uuid4().hex[:12]}"
         self.plan: dict[str, Any] = json.loads(json.dumps(PLAN))
-        self.policy = policy()
+        self.policy, self.rows = policy(), b""
         self.capabilities = list(CAPABILITIES)
         self.linux: dict[str, Any] = {}  # further members of `linux` in the bundle
         self.mounts: list[dict[str, Any]] = []  # further ones
@@ -134,8 +134,9 @@ class Container:
         self.disconnect()
         if words:
             self.plan["command"] = ["/job", *words]
+        self.plan.setdefault("policy", (len(self.rows) // 8, len(self.policy) // 8))
         (self.root / ".onejob/instance.json").write_text(json.dumps(self.plan))
-        (self.root / ".onejob/policy.bpf").write_bytes(self.policy)
+        (self.root / ".onejob/filters.bpf").write_bytes(self.rows + self.policy)
         config = oci_config(self.environment, self.capabilities)
         config["linux"] |= self.linux
         config["mounts"] += self.mounts

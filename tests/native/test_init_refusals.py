@@ -56,7 +56,7 @@ def test_bad_policy_is_refused(container: Container, size: int) -> None:
     container.policy = b"\0" * size
     container.start()
     assert container.status() == 1
-    assert "onejob: /.onejob/policy.bpf " in container.console
+    assert "onejob: /.onejob/filters.bpf" in container.console
     assert "Hint: build the image again" in container.console
 
 
@@ -64,7 +64,7 @@ def test_a_policy_that_the_kernel_refuses_is_named(container: Container) -> None
     container.policy = b"\xff" * 8
     container.start()
     assert container.status() == 127
-    words = "cannot install /.onejob/policy.bpf as seccomp filter: Invalid argument"
+    words = "cannot install the policy of /.onejob/filters.bpf as seccomp filter: Invalid argument"
     assert words in container.console
 
 

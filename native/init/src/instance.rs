@@ -56,6 +56,8 @@ pub struct Instance {
     /// Absent where the service may use any TCP port.
     pub network: Option<Network>,
     pub denied: Denied,
+    /// What the service starts with: all that any of its programs may call.
+    pub policy: Place,
     /// The public key, ed25519 in hexadecimal, of who may shut the system down.
     #[serde(default)]
     pub administrator: Option<String>,
@@ -144,7 +146,7 @@ pub struct RowPlan {
     pub serve: Option<Place>,
 }
 
-/// Where in the file of rows a filter lies: the number of its first instruction, and how many it has.
+/// Where in the file of filters one lies: the number of its first instruction, and how many it has.
 pub type Place = (usize, usize);
 
 #[derive(Deserialize)]

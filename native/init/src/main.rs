@@ -91,8 +91,9 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let trial = trial::Trial::begin(place.slot.take(), instance.ready.as_ref());
     machine::require(&instance.machine)?;
     let filtered = instance.denied != Denied::Off;
-    let policy = if filtered { Some(seccomp::load_policy()?) } else { None };
-    let rows = if filtered { rows::Rows::load(&instance.rows)? } else { None };
+    let filters = if filtered { Some(seccomp::Filters::load()?) } else { None };
+    let policy = filters.as_ref().map(|all| all.at(instance.policy)).transpose()?;
+    let rows = filters.as_ref().map(|all| rows::Rows::load(all, &instance.rows)).transpose()?.flatten();
     set_identity(&instance, &place)?;
     let held = mounts::mount_all(&instance, &place)?; // also seeds them
     logs::lift_all(&instance.logs);

@@ -6,13 +6,9 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::instance::{Place, RowPlan};
-use crate::seccomp::{self, MOST_INSTRUCTIONS};
-
-/// All filters of the matrix, one after the other.
-const PATH: &str = "/.onejob/rows.bpf";
-const MOST_IN_FILE: usize = 1 << 19;
+use crate::seccomp::Filters;
 
 /// Which process of a program: the one that executed it, or one forked (no thread) since.
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -62,42 +58,28 @@ pub struct Rows {
 
 impl Rows {
     /// None when the plan has no rows: then nobody is traced.
-    pub fn load(plans: &[RowPlan]) -> Outcome<Option<Rows>> {
+    pub fn load(all: &Filters, plans: &[RowPlan]) -> Outcome<Option<Rows>> {
         if plans.is_empty() {
             return Ok(None);
         }
-        let all = seccomp::load_instructions(PATH, MOST_IN_FILE)?;
         let mut loaded = Rows { filters: Vec::new(), rows: Vec::new() };
         for plan in plans {
             let listens = plans.iter().any(|row| row.program == plan.program && row.serve.is_some());
-            let boot = loaded.add(&all, plan.boot, listens)?;
-            let serve = plan.serve.map(|place| loaded.add(&all, place, false)).transpose()?;
+            let boot = loaded.add(all, plan.boot, listens)?;
+            let serve = plan.serve.map(|place| loaded.add(all, place, false)).transpose()?;
             loaded.rows.push(Row { program: plan.program.clone(), role: plan.role, boot, serve });
         }
         Ok(Some(loaded))
     }
 
-    fn add(&mut self, all: &[u64], (first, count): Place, watch_listen: bool) -> Outcome<usize> {
-        let end = first.checked_add(count).filter(|_| count > 0);
-        let Some(found) = end.and_then(|end| all.get(first..end)) else {
-            return Err(Failure::new(
-                format_args!("{PATH} has {} instructions, and no filter at {first}", all.len()),
-                "build the image again",
-            ));
-        };
-        let mut instructions = found.to_vec();
+    fn add(&mut self, all: &Filters, place: Place, watch_listen: bool) -> Outcome<usize> {
+        let mut instructions = all.at(place)?.to_vec();
         let allows_listen = verdict(&instructions, LISTEN as u32) == Some(ALLOW);
         if watch_listen && allows_listen {
             instructions.splice(0..0, watch());
         }
         if let Some(same) = self.filters.iter().position(|filter| filter.instructions == instructions) {
             return Ok(same);
-        }
-        if instructions.len() > MOST_INSTRUCTIONS {
-            return Err(Failure::new(
-                format_args!("{PATH}: the filter at {first} has more instructions than the kernel takes"),
-                "build the image again",
-            ));
         }
         self.filters.push(Filter { instructions, allows_listen });
         Ok(self.filters.len() - 1)

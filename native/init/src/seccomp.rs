@@ -10,13 +10,16 @@ use rustix::io::Result;
 use crate::console::say;
 use crate::control::Control;
 use crate::failure::{Failure, Outcome};
-use crate::instance::Denied;
+use crate::instance::{Denied, Place};
 use crate::tracer::Tracer;
 use crate::{files, json, processes, sys};
 
-const POLICY: &str = "/.onejob/policy.bpf";
+/// The policy, and all rows of the matrix, one after the other.
+const FILTERS: &str = "/.onejob/filters.bpf";
+const MOST_IN_FILE: usize = 1 << 19;
 const INSTRUCTION_BYTES: usize = 8; // struct sock_filter, linux/filter.h
-pub const MOST_INSTRUCTIONS: usize = 4096; // BPF_MAXINSNS
+/// BPF_MAXINSNS, but for what `rows.rs` puts before a row.
+const MOST_INSTRUCTIONS: usize = 4096 - 3;
 const MOST_DENIALS: usize = 512;
 
 // linux/seccomp.h: ioctls on '!' of struct seccomp_notif (80), seccomp_notif_resp (24) and a u64.
@@ -27,22 +30,42 @@ const NOTIF_ADD_DESCRIPTOR: usize = 0x4018_2103; // struct seccomp_notif_addfd (
 const FLAG_CONTINUE: u64 = 1;
 const EPERM: i32 = 1;
 
-/// What the service starts with: all that any of its programs may call.
-pub fn load_policy() -> Outcome<Vec<u64>> {
-    load_instructions(POLICY, MOST_INSTRUCTIONS)
-}
+/// The filters of the image: their instructions, one per word.
+pub struct Filters(Vec<u64>);
 
-/// The instructions in a file, at most so many, one per word.
-pub fn load_instructions(path: &str, most: usize) -> Outcome<Vec<u64>> {
-    let bytes = files::read_whole(path, most * INSTRUCTION_BYTES)?;
-    let (words, rest) = bytes.as_chunks::<INSTRUCTION_BYTES>();
-    if words.is_empty() || !rest.is_empty() {
-        return Err(Failure::new(
-            format_args!("{path} has {} bytes, which is no number of 8-byte instructions", bytes.len()),
-            "build the image again",
-        ));
+impl Filters {
+    pub fn load() -> Outcome<Filters> {
+        let bytes = files::read_whole(FILTERS, MOST_IN_FILE * INSTRUCTION_BYTES)?;
+        let (words, rest) = bytes.as_chunks::<INSTRUCTION_BYTES>();
+        if words.is_empty() || !rest.is_empty() {
+            return Err(Failure::new(
+                format_args!(
+                    "{FILTERS} has {} bytes, which is no number of 8-byte instructions",
+                    bytes.len()
+                ),
+                "build the image again",
+            ));
+        }
+        Ok(Filters(words.iter().map(|word| u64::from_ne_bytes(*word)).collect()))
     }
-    Ok(words.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+
+    /// The instructions of the filter that lies there.
+    pub fn at(&self, (first, count): Place) -> Outcome<&[u64]> {
+        let end = first.checked_add(count).filter(|_| count > 0);
+        let Some(found) = end.and_then(|end| self.0.get(first..end)) else {
+            return Err(Failure::new(
+                format_args!("{FILTERS} has {} instructions, and no filter at {first}", self.0.len()),
+                "build the image again",
+            ));
+        };
+        if count > MOST_INSTRUCTIONS {
+            return Err(Failure::new(
+                format_args!("{FILTERS}: the filter at {first} has more instructions than the kernel takes"),
+                "build the image again",
+            ));
+        }
+        Ok(found)
+    }
 }
 
 /// A call that the policy leaves to process 1, or that a row of the matrix refuses.

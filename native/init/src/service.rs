@@ -80,7 +80,7 @@ const STEPS: [(Step, &str); 15] = [
     (Step::Capabilities, "set the capabilities of the service"),
     (Step::NoNewPrivileges, "set no_new_privs"),
     (Step::Directory, "change to the directory"),
-    (Step::Filter, "install /.onejob/policy.bpf as seccomp filter"),
+    (Step::Filter, "install the policy of /.onejob/filters.bpf as seccomp filter"),
     (Step::Execute, "execute"),
 ];
 
@@ -94,7 +94,7 @@ struct Words {
 /// All that a start takes, which is the same each time.
 pub struct Starter<'a> {
     pub instance: &'a Instance,
-    policy: Option<Vec<u64>>,
+    policy: Option<&'a [u64]>,
     domains: Option<&'a Domains>,
     pub rows: Option<&'a Rows>,
     words: Words,
@@ -104,7 +104,7 @@ pub struct Starter<'a> {
 impl<'a> Starter<'a> {
     pub fn new(
         instance: &'a Instance,
-        policy: Option<Vec<u64>>,
+        policy: Option<&'a [u64]>,
         domains: Option<&'a Domains>,
         rows: Option<&'a Rows>,
     ) -> Outcome<Self> {
@@ -224,7 +224,7 @@ fn become_service(starter: &Starter) -> ! {
     }
     let (step, error) = match give_up_privileges(starter) {
         Err(failed) => failed,
-        Ok(()) => match starter.policy.as_deref().map(sys::install_filter).transpose() {
+        Ok(()) => match starter.policy.map(sys::install_filter).transpose() {
             Err(error) => (Step::Filter, error),
             Ok(listener) => {
                 if let Some(listener) = listener {

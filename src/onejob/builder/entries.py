@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from onejob.builder.instance import DATA, INSTANCE, POLICY, ROWS
+from onejob.builder.instance import DATA, FILTERS, INSTANCE
 from onejob.builder.memory import PLAN_PATH
 from onejob.model.errors import BuildError
 from onejob.model.plan import Mount, Plan, PlannedFile
@@ -16,7 +16,7 @@ from onejob.model.plan import Mount, Plan, PlannedFile
 # linux/limits.h: NAME_MAX, and PATH_MAX without its final zero byte.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
 # Written by the builder itself; a plan that brings its own is refused.
-GENERATED = (INSTANCE, POLICY, ROWS, PLAN_PATH)
+GENERATED = (INSTANCE, FILTERS, PLAN_PATH)
 
 _NATIVE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

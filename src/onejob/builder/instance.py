@@ -12,10 +12,12 @@ from onejob.model.processor_list import parse_list
 from onejob.model.syscalls import call_number
 
 INSTANCE = "/.onejob/instance.json"
-POLICY = "/.onejob/policy.bpf"
+FILTERS = "/.onejob/filters.bpf"
 DATA = "/.onejob/data"
-ROWS = "/.onejob/rows.bpf"
 INIT = "onejob-init"
+
+# The number of a filter's first instruction, and how many it has.
+Place = tuple[int, int]
 
 # The calls of a row in one phase, and those of them whose arguments are checked.
 Cell = tuple[tuple[str, ...], tuple[CheckedCall, ...]]
@@ -26,13 +28,13 @@ def cells_of(row: MatrixRow) -> tuple[Cell, Cell]:
     return (row.boot, row.boot_arguments), (row.serve, row.serve_arguments)
 
 
-def instance_text(plan: Plan, places: Mapping[Cell, tuple[int, int]]) -> str:
+def instance_text(plan: Plan, policy: Place, places: Mapping[Cell, Place]) -> str:
     """The contract with native/init, which refuses a key that it does not know.
 
-    `places`: where in ROWS the filter of each cell of the matrix lies, by its calls: number of the
-    first instruction, and how many they are. Empty where the matrix is not enforced.
+    `policy` and `places`: where in FILTERS the policy lies, and the filter of each cell of the
+    matrix, by its calls. Empty where the matrix is not enforced.
     """
-    instance = _instance(plan)
+    instance = _instance(plan) | {"policy": policy}
     if plan.landlock != "none":
         instance["landlock"] = {
             "required": plan.landlock == "required",
@@ -61,7 +63,7 @@ def _init_path(plan: Plan) -> str:
     return next((file.path for file in plan.files if file.native == INIT), "")
 
 
-def _row(row: MatrixRow, places: Mapping[Cell, tuple[int, int]]) -> dict[str, Any]:
+def _row(row: MatrixRow, places: Mapping[Cell, Place]) -> dict[str, Any]:
     """Without `serve` where no process was seen to settle."""
     boot, serve = cells_of(row)
     more = {"serve": places[serve]} if row.serve else {}

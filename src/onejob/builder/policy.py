@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pyseccomp
 
-from onejob.builder.instance import Cell, cells_of
+from onejob.builder.instance import Cell, Place, cells_of
 from onejob.model.errors import BuildError, LacksError
 from onejob.model.plan import AnsweredCall, ArgumentValues, CallDecision, Plan
 from onejob.model.syscalls import call_number
@@ -91,13 +91,21 @@ def enforces_rows(plan: Plan) -> bool:
     return bool(plan.matrix) and plan.service.no_new_privileges
 
 
-def build_rows(plan: Plan) -> tuple[bytes, dict[Cell, tuple[int, int]]]:
+def build_filters(plan: Plan) -> tuple[bytes, Place, dict[Cell, Place]]:
+    """The policy and all rows of `plan`, one after the other, and where each lies."""
+    policy = build_policy(plan)
+    length = len(policy) // INSTRUCTION_BYTES
+    rows, places = build_rows(plan)
+    behind = {cell: (first + length, count) for cell, (first, count) in places.items()}
+    return policy + rows, (0, length), behind
+
+
+def build_rows(plan: Plan) -> tuple[bytes, dict[Cell, Place]]:
     """The filters of the matrix of `plan`, one after the other, and where each cell's lies.
 
-    The place is the number of its first instruction, and how many it has. Nothing where the matrix
-    is not enforced.
+    Nothing where the matrix is not enforced.
     """
-    rows, places = b"", dict[Cell, tuple[int, int]]()
+    rows, places = b"", dict[Cell, Place]()
     numbers = {call.name: call.number for call in plan.calls}
     for cell in [cell for row in plan.matrix for cell in cells_of(row) if cell[0]]:
         names, checked = cell

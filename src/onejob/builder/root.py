@@ -4,10 +4,10 @@ from pathlib import Path
 
 from onejob.base.progress import Progress
 from onejob.builder.entries import complete_entries
-from onejob.builder.instance import INSTANCE, POLICY, ROWS, instance_text
+from onejob.builder.instance import FILTERS, INSTANCE, instance_text
 from onejob.builder.memory import PLAN_PATH, manager_text
 from onejob.builder.pack import pack_tree
-from onejob.builder.policy import build_policy, build_rows, enforces_rows
+from onejob.builder.policy import build_filters
 from onejob.builder.tree import lay_tree
 from onejob.builder.verity import append_tree
 from onejob.model.image import Verity
@@ -22,11 +22,10 @@ def build_root(plan: Plan, tree: Path, image: Path, progress: Progress, host: st
     has for it.
     """
     entries = complete_entries(plan)
-    rows, places = build_rows(plan)
-    instance = instance_text(plan, places).encode()
-    generated = {POLICY: build_policy(plan), ROWS: rows, INSTANCE: instance}
-    generated[PLAN_PATH] = manager_text(plan).encode()
-    generated = {path: content for path, content in generated.items() if content}
+    filters, policy, rows = build_filters(plan)
+    generated = {FILTERS: filters, INSTANCE: instance_text(plan, policy, rows).encode()}
+    if memory := manager_text(plan):
+        generated[PLAN_PATH] = memory.encode()
     tree.mkdir(mode=0o700)
     lay_tree(entries, generated, tree, progress, host)
     form = plan.root
@@ -38,6 +37,5 @@ def build_root(plan: Plan, tree: Path, image: Path, progress: Progress, host: st
 
 def generated_paths(plan: Plan) -> tuple[str, ...]:
     """The files that the builder writes into the root of `plan`."""
-    rows = (ROWS,) if enforces_rows(plan) else ()
     memory = (PLAN_PATH,) if plan.memory_manager.kind == "static" else ()
-    return (INSTANCE, POLICY, *rows, *memory)
+    return (INSTANCE, FILTERS, *memory)

@@ -48,7 +48,7 @@ def test_what_the_plan_says_of_a_folder_counts() -> None:
         ([symlink("/a", "x\0y")], "without a usable target"),
         ([symlink("/a", "x" * 4096)], "without a usable target"),
         ([symlink("/.onejob", "/tmp")], "lies below /.onejob, which is a symlink"),
-        ([text_file("/.onejob/policy.bpf")], "is written by the builder"),
+        ([text_file("/.onejob/filters.bpf")], "is written by the builder"),
         ([text_file("/.onejob/instance.json")], "is written by the builder"),
         ([text_file("/a", origin="none")], "is a file without an origin"),
         ([text_file("/a", origin="native", native="../../etc/shadow")], "names no native part"),

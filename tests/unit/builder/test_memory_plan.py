@@ -76,10 +76,10 @@ def test_the_image_names_programs_and_files_of_counts() -> None:
     plan = make_plan(memory=arrays, memory_manager=manager)
     assert "counts /run/c\n" in manager_text(plan)
     assert "unsafe-free yes\n" in manager_text(plan)
-    instance = json.loads(instance_text(plan, {}))
+    instance = json.loads(instance_text(plan, (0, 5), {}))
     assert instance["counts"] == ["/run/c", 2, COUNTS_BYTES]
 
 
 def test_without_it_there_is_nothing_of_it() -> None:
     assert manager_text(make_plan()) == ""
-    assert "counts" not in json.loads(instance_text(make_plan(), {}))
+    assert "counts" not in json.loads(instance_text(make_plan(), (0, 5), {}))

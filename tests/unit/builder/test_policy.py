@@ -18,6 +18,7 @@ from onejob.builder.policy import (
     INSTRUCTION_BYTES,
     MAX_INSTRUCTIONS,
     Compare,
+    build_filters,
     build_policy,
     build_rows,
     compile_filter,
@@ -160,6 +161,16 @@ def test_a_row_hands_what_it_refuses_to_the_tracer() -> None:
         assert allowed == {{"read": 0, "write": 1}[name] for name in cell}
         assert verdict(program, 59) == TRACE
         assert verdict(program, 0, I386) == KILL_PROCESS
+
+
+def test_policy_and_rows_lie_one_after_the_other_in_one_file() -> None:
+    plan = planned(*ROWS)
+    filters, (first, count), places = build_filters(plan)
+    assert filters == build_policy(plan) + build_rows(plan)[0]
+    assert (first, count * INSTRUCTION_BYTES) == (0, len(build_policy(plan)))
+    ends = [count, *sorted(first + length for first, length in places.values())]
+    assert sorted(first for first, _ in places.values()) == ends[:-1]
+    assert ends[-1] * INSTRUCTION_BYTES == len(filters)
 
 
 def test_a_row_with_a_call_that_is_not_allowed_is_refused() -> None:

@@ -83,7 +83,7 @@ def test_the_root_holds_exactly_the_plan(unpacked: Path) -> None:
     found = {"/" + str(p.relative_to(unpacked)) for p in unpacked.rglob("*") if not p.is_dir()}
     planned = {file.path for file in true_plan().files if file.kind != "directory"}
     links = {"/bin", "/lib", "/lib64"}  # to folders
-    own = {"/.onejob/instance.json", "/.onejob/policy.bpf"}
+    own = {"/.onejob/instance.json", "/.onejob/filters.bpf"}
     assert found - links == planned - links | own
     assert {p.name for p in unpacked.iterdir()} == {
         ".onejob", "bin", "etc", "lib", "lib64", "proc", "run", "tmp", "usr", "var",
@@ -102,7 +102,7 @@ def test_the_root_holds_exactly_the_plan(unpacked: Path) -> None:
         ("tmp", 0o41777, 0, 0),
         (".onejob", 0o40700, 0, 0),
         (".onejob/data", 0o40700, 0, 0),
-        (".onejob/policy.bpf", 0o100444, 0, 0),
+        (".onejob/filters.bpf", 0o100444, 0, 0),
         (".", 0o40755, 0, 0),
     ],
 )
