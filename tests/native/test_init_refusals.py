@@ -120,7 +120,8 @@ def test_outside_of_its_own_system_it_touches_nothing() -> None:
 
 def test_it_is_small_and_needs_nothing() -> None:
     binary = native_path("onejob-init")
-    assert binary.stat().st_size <= 290_000
+    # Of these, 26 kB judge new slots, keep core files and end jobs.
+    assert binary.stat().st_size <= 320_000
     headers = subprocess.check_output(["readelf", "-lW", str(binary)], text=True)
     assert "INTERP" not in headers
     assert "DYNAMIC" not in headers
