@@ -4,13 +4,14 @@ ARGS ?=
 # rustup puts cargo here, and not every shell's PATH has it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help install demo attacks gallery test test-all schema hardware clean
+.PHONY: help install demo attacks gallery installer test test-all schema hardware clean
 
 help:
 	@echo "make install   system packages (apt-get), .venv/bin/onejob, native parts"
 	@echo "make demo      nginx becomes its own operating system, measured"
 	@echo "make attacks   a service is taken over, on the stock system and in its image; docs/attacks.md"
 	@echo "make gallery   all services of the gallery, rehearsed on this host and in QEMU; SPECIFICATION.md"
+	@echo "make installer build/installer/installer.onejob, which installs services on PCs; docs/installer-iso.md"
 	@echo "make test      the test suite without its slow part; ARGS='-k wheel' for some of it"
 	@echo "make test-all  all of it"
 	@echo "make schema    docs/profile.rng anew, after a change of the profile's nouns"
@@ -33,6 +34,9 @@ attacks: install
 
 gallery: install
 	@.venv/bin/python -m onejob.bench.gallery.page
+
+installer: install
+	@.venv/bin/python scripts/make_installer.py
 
 test: install
 	@.venv/bin/python -m pytest -m "not slow" $(ARGS)

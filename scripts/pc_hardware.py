@@ -34,7 +34,7 @@ DRIVERS = {
     "vmxnet3": "VMware's own network card",
 }
 MOST_PROCESSORS = 64
-LEAST_MEMORY_KIB = 256 * 1024
+LEAST_MEMORY_KIB = 512 * 1024
 
 
 def concrete(pattern: str) -> str:

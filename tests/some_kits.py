@@ -4,28 +4,17 @@ The image is planned and built as usual; its kernels are a few bytes with a .con
 some hardware's plan asks for, which is all that whoever chooses among them looks at.
 """
 
-import hashlib
 from pathlib import Path
 
 import built_plans
 from integration.small_image import LOG, profile_of
 from onejob.base.natives import data_path
 from onejob.base.progress import Quiet
+from onejob.bench.stand_in import with_kernel
 from onejob.builder.image import build_image
-from onejob.builder.kernel_config import options_text
 from onejob.model.component import load_components
 from onejob.model.hardware import Hardware, load_hardware
-from onejob.model.image import (
-    KERNEL,
-    KERNEL_CONFIG,
-    MANIFEST,
-    Content,
-    Image,
-    Kernel,
-    open_image,
-)
-from onejob.model.jsonfile import to_json
-from onejob.model.plan import KernelOption
+from onejob.model.image import Image
 from onejob.model.profile import FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
 from onejob.planner.choices import Choices
@@ -62,26 +51,6 @@ def build_for(profile: Profile, hardware: Hardware, place: Path) -> Image:
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip
     return with_kernel(image, plan.kernel_options)
-
-
-def with_kernel(
-    image: Image, options: tuple[KernelOption, ...], data: bytes = b"a kernel", more: str = ""
-) -> Image:
-    """`image` with `data` for a kernel that has `options`, and the lines `more`."""
-    config = options_text(options) + more
-    written = {KERNEL: data, KERNEL_CONFIG: config.encode()}
-    contents = [c for c in image.manifest.contents if c.name not in written]
-    for name, content in written.items():
-        (image.folder / name).write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        contents.append(Content(name=name, size=len(content), sha256=digest))
-    about = Kernel(
-        source="linux-source-6.12 6.12.1-1", compiler="none", system_calls=300,
-        config_sha256=hashlib.sha256(config.encode()).hexdigest(),
-    )  # fmt: skip
-    manifest = image.manifest.model_copy(update={"contents": tuple(contents), "kernel": about})
-    (image.folder / MANIFEST).write_text(to_json(manifest))
-    return open_image(image.folder)
 
 
 def make_kit(folder: Path, image: Image, *kernels: Image) -> Path:

@@ -14,6 +14,7 @@ import pytest
 from built_plans import host_file
 from onejob.base.linux import mount, unmount
 from onejob.base.progress import Quiet
+from onejob.bench.stand_in import with_kernel
 from onejob.builder.image import build_image
 from onejob.disk.device import open_device
 from onejob.disk.layout import find_layout
@@ -24,7 +25,7 @@ from onejob.model.image import MANIFEST, PROFILE, Content, Image, open_image
 from onejob.model.jsonfile import to_json
 from onejob.model.plan import RenewedFile
 from onejob.repository.push import create
-from some_kits import build_for, make_kit, profile_for, ready_hardware, with_kernel
+from some_kits import build_for, make_kit, profile_for, ready_hardware
 from some_repositories import files_of, served
 
 from .small_image import compile_service

@@ -124,8 +124,10 @@ fn mount_tmpfs(entry: &Mount) -> Outcome<()> {
         .or_fail(format_args!("cannot set owner and mode of {path}"))
 }
 
+/// Of `size_kib`, or without one: up to half of the memory (tmpfs(5)).
 pub fn new_tmpfs(path: &str, size_kib: u64, mode: u32) -> Outcome<()> {
-    let options = CString::new(format!("size={size_kib}k,mode={mode:o}")).unwrap_or_default();
+    let size = if size_kib > 0 { format!("size={size_kib}k,") } else { String::new() };
+    let options = CString::new(format!("{size}mode={mode:o}")).unwrap_or_default();
     mount(c"tmpfs", path, c"tmpfs", HARMLESS, options.as_c_str())
         .or_fail(format_args!("cannot mount tmpfs on {path}"))
 }

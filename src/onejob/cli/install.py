@@ -52,6 +52,10 @@ def install(
     ip: Annotated[
         str | None, typer.Option("--ip", help="The kernel's ip=; without it: dhcp.")
     ] = None,
+    medium: Annotated[
+        Path | None,
+        typer.Option("--medium", metavar="DEVICE", help="Look at no other for kit and answers."),
+    ] = None,
     hardware: Annotated[
         Path | None,
         typer.Option("--hardware", metavar="FILE", help="Not for this machine, but for that."),
@@ -74,11 +78,10 @@ def install(
     machine = _machine(hardware)
     _show(machine)
     check_hardware(machine)
-    with found_media(given) as found:
+    with found_media(given, medium) as found:
         # Those of this machine, also where it is installed for another.
         disks = possible_disks(survey_disks(LocalSource()), found.disks)
         complete = _complete(with_media(given, found), disks, found)
-        # Lines, as a serial console may know nothing else.
         done = install_order(as_order(complete), machine, disks, state_path(), PlainProgress())
     _print(done)
 

@@ -44,13 +44,14 @@ class Found:
 
 
 @contextmanager
-def found_media(given: Answers) -> Iterator[Found]:
-    """Look at media and command line, where no repository was given."""
+def found_media(given: Answers, device: Path | None = None) -> Iterator[Found]:
+    """Look at media, or `device` alone, and command line, where no repository was given."""
     if given.repository is not None:
         yield Found()
         return
     words = dict(word.partition("=")[::2] for word in _COMMAND_LINE.read_text().split())
-    with mounted_media() as media:
+    names = None if device is None else [device.resolve().name]
+    with mounted_media(names) as media:
         yield Found(media, words.get(FROM_WORD), words.get(TRUST_WORD))
 
 

@@ -97,7 +97,7 @@ class Mount(Noun):
     """What process 1 mounts, in order: `data` on the writable partition, the rest in memory.
 
     The service can change nothing in what is `read_only` (sysfs is, in any case). Of `devtmpfs`,
-    only the nodes `devices` stay, and all `block_devices`. `share`: it is in the logs' share.
+    only `devices` stay, and all `block_devices`. `share`: it is in the logs' share. 0 KiB: half.
     """
 
     path: AbsolutePath

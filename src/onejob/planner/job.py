@@ -35,3 +35,16 @@ def grant_block_devices(mounts: tuple[Mount, ...], workload: Workload) -> tuple[
         else mount
         for mount in mounts
     )
+
+
+def widen_memory(mounts: tuple[Mount, ...], workload: Workload) -> tuple[Mount, ...]:
+    """`mounts`; what a job works on, no profile has seen, so its folders in memory have no size."""
+    if workload.job is None:
+        return mounts
+    why = "half of the memory, as what a job works on is no part of its profile"
+    return tuple(
+        mount.model_copy(update={"size_kib": 0, "reason": f"{mount.reason}; {why}"})
+        if mount.kind == "tmpfs"
+        else mount
+        for mount in mounts
+    )

@@ -42,7 +42,7 @@ from onejob.planner.drivers import Search, driver_options, driver_warnings, sear
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
 from onejob.planner.grants import MOUNTING, plan_grants
-from onejob.planner.job import grant_block_devices, plan_job
+from onejob.planner.job import grant_block_devices, plan_job, widen_memory
 from onejob.planner.logs import plan_logs
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.memory import plan_memory, with_head_room
@@ -156,6 +156,7 @@ def _plan_places(
 ) -> tuple[tuple[Mount, ...], tuple[Log, ...], tuple[str, ...]]:
     """Where the service can write, and `more`; its logs among that, and warnings about both."""
     mounts, refused = plan_mounts(profile)
+    mounts = widen_memory(mounts, workload)
     logs = plan_logs(profile, mounts)
     mounts, unlimited = share_logs(profile, mounts, logs)
     return grant_block_devices(mounts + more, workload), logs, refused + unlimited

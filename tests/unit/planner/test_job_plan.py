@@ -7,10 +7,11 @@ from onejob.builder.instance import instance_text
 from onejob.model.component import load_components
 from onejob.model.errors import InputError
 from onejob.model.hardware import load_hardware
-from onejob.model.plan import Plan
+from onejob.model.plan import Mount, Plan
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
 from onejob.planner.choices import USUAL
+from onejob.planner.job import widen_memory
 from onejob.planner.plan import make_plan
 from small_world import hardware, profile
 
@@ -61,7 +62,7 @@ def test_a_job_says_how_the_machine_ends_and_is_not_started_again() -> None:
     assert (plan.job.after, plan.job.input) == ("power-off", True)
     assert plan.job.input_reason == "because of console-input"
     assert plan.restart is None
-    assert '"job":{"after":"power-off","input":true}' in instance_text(plan, {})
+    assert '"job":{"after":"power-off","input":true}' in instance_text(plan, (0, 5), {})
 
 
 def test_an_image_for_several_machines_starts_on_the_smallest() -> None:
@@ -83,3 +84,11 @@ def test_an_image_for_several_machines_starts_on_the_smallest() -> None:
 def test_a_workload_is_a_service_or_a_job(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_toml(text, Workload, "workload.toml")
+
+
+def test_what_a_job_works_on_has_no_planned_size() -> None:
+    run = Mount(path="/run", kind="tmpfs", reason="/run/x created", size_kib=16384)
+    job = parse_toml(JOB % "", Workload, "workload")
+    assert [mount.size_kib for mount in widen_memory((run,), job)] == [0]
+    service = job.model_copy(update={"job": None})
+    assert widen_memory((run,), service) == (run,)
