@@ -104,7 +104,7 @@ def command(*words: str | Path) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "ONEJOB_STATE": str(folder / "state")}
+    return {**os.environ, "ONEJOB_STATE": str(folder / "state"), "TMPDIR": str(folder)}
 
 
 def done(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,7 @@
 """``onejob upgrade`` of raw disks: what it says, refuses, and leaves when it is killed."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -101,7 +102,7 @@ def killed(disk: Path, image: Path, wait_for: str, delay_s: float) -> bool:
     with subprocess.Popen(
         [sys.executable, "-m", "onejob.cli.main", "upgrade", disk, image, "--no-rehearse"],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True,
+        text=True, env={**os.environ, "TMPDIR": str(disk.parent)},
     ) as process:  # fmt: skip
         assert process.stderr is not None
         if wait_for:

@@ -90,7 +90,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// It has passed.
+    /// It has passed. In a function of its own, its calls can be read from the code.
+    #[inline(never)]
     pub fn pass(self) {
         match self.state.make_first(&self.slot) {
             Ok(()) => say(format_args!("slot {} is good: it boots from now on", self.slot.name)),

@@ -14,11 +14,11 @@ _REASONS = {
     "mounts of the system, and those of the service apart from them": (
         "chdir", "fchdir", "mount", "sethostname", "statfs", "umount2", "unshare",
     ),
-    "data and logs: seeded, extended, made whole": (
+    "data, logs and core files: seeded, extended, made whole": (
         "access", "close", "dup2", "fallocate", "fchmod", "fchmodat", "fchown", "fchownat",
-        "fcntl", "fdatasync", "flock", "fstat", "fsync", "getdents64", "ioctl", "lseek",
-        "mkdirat", "newfstatat", "openat", "openat2", "pread64", "pwrite64", "quotactl_fd", "read",
-        "readlinkat", "renameat", "symlinkat", "sync", "syncfs", "unlinkat", "write",
+        "fcntl", "fdatasync", "flock", "fstat", "fsync", "ftruncate", "getdents64", "ioctl",
+        "lseek", "mkdirat", "newfstatat", "openat", "openat2", "pread64", "pwrite64", "quotactl_fd",
+        "read", "readlinkat", "renameat", "symlinkat", "sync", "syncfs", "unlinkat", "write",
     ),
     "waiting, timing, talking": (
         "clock_gettime", "close_range", "getrandom", "nanosleep", "pipe2", "ppoll",
