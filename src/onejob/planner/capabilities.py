@@ -13,6 +13,7 @@ _CAPABILITIES: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("CAP_SETUID", 7, ("setuid", "setreuid", "setresuid", "setfsuid")),
     ("CAP_IPC_LOCK", 14, ("mlock", "mlock2", "mlockall")),
     ("CAP_SYS_CHROOT", 18, ("chroot",)),
+    ("CAP_SYS_ADMIN", 21, ("mount", "umount2", "pivot_root", "setns")),
     ("CAP_SYS_NICE", 23, ("setpriority", "sched_setscheduler", "sched_setparam", "ioprio_set")),
     ("CAP_MKNOD", 27, ("mknod", "mknodat")),
 )
