@@ -156,7 +156,7 @@ def cd_line(image: Image, place: Place, options: Options, medium: Medium = EMPTY
     sectors = image.root.stat().st_size // _SECTOR
     drive = f"medium,,,ro,0 {sectors} linear /dev/sr0 {place.sector:010d}"
     more = ["dm-mod.waitfor=/dev/sr0", *_more(image, options, medium)]
-    # Of a fixed length, as the place is not known at first; zeros before a number make it octal here.
+    # Of a fixed length, as the place is not known at first; zeros in front would make it octal.
     files = [f"files,,,ro,0 {place.sector:#010x} linear /dev/sr0 0"] if medium.files else []
     return boot_line(image, "/dev/dm-0", more, before=[drive], after=files)
 
