@@ -60,7 +60,8 @@ def same_system(now: Papers, image: Image, options: Options) -> bool:
     """Whether `image` with its `options` is what boots already."""
     then, wanted = now.manifest, image.manifest
     same_image = then.verity == wanted.verity and then.kernel == wanted.kernel
-    return same_image and options.ip == now.facts.ip
+    same_words = now.plan.kernel_arguments == image.plan.kernel_arguments
+    return same_image and same_words and options.ip == now.facts.ip
 
 
 def may_follow(now: Papers, image: Image, options: Options) -> None:

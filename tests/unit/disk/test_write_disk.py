@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import some_images
+from installed_disks import OPTIONS, copied, make_system
 from onejob.disk.device import MIB, Device, copy_data, new_raw, open_device
 from onejob.disk.gpt import read_table
 from onejob.disk.layout import find_layout, layout, needed_bytes
@@ -29,9 +30,7 @@ DISK_ID = uuid.UUID(int=23)
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, Image]:
     """An old one and a newer one of the same service."""
     folder = tmp_path_factory.mktemp("images")
-    old = some_images.make_image(folder / "old.onejob", b"old" * 9999, kernel=b"old kernel" * 999)
-    new = some_images.make_image(folder / "new.onejob", b"new" * 9999, kernel=b"new kernel" * 999)
-    return open_image(old), open_image(new)
+    return make_system(folder, "old"), make_system(folder, "new")
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +39,13 @@ def installed(images: tuple[Image, Image], tmp_path_factory: pytest.TempPathFact
     path = tmp_path_factory.mktemp("disk") / "disk.raw"
     new_raw(path, needed_bytes(images[0]))
     with open_device(path, write=True) as device:
-        write_disk(images[0], device, Options(ip="off"), DISK_ID)
+        write_disk(images[0], device, OPTIONS, DISK_ID)
     return path
 
 
 @pytest.fixture
 def disk(installed: Path, tmp_path: Path) -> Path:
     return copied(installed, tmp_path / "disk.raw")
-
-
-def copied(source: Path, target: Path) -> Path:
-    subprocess.run(["cp", "--sparse=always", source, target], check=True, timeout=120)
-    return target
 
 
 def test_a_disk_holds_what_was_written(installed: Path, images: tuple[Image, Image]) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-import some_images
+from installed_disks import OPTIONS, copied, make_disk, make_system
 from onejob.base.progress import Quiet
-from onejob.disk.device import new_raw, open_device
-from onejob.disk.layout import find_layout, needed_bytes
+from onejob.disk.device import open_device
+from onejob.disk.layout import find_layout
 from onejob.disk.options import Options
 from onejob.disk.papers import Papers, read_papers
 from onejob.disk.state import State, read_state, write_state
-from onejob.disk.write import verify_slot, write_disk
+from onejob.disk.write import verify_slot
 from onejob.installer.upgrade import (
     booting,
     go_back,
@@ -23,35 +23,26 @@ from onejob.installer.upgrade import (
     same_system,
 )
 from onejob.model.errors import InputError
-from onejob.model.image import Image, open_image
+from onejob.model.image import Image
 from onejob.model.plan import RenewedFile
-
-OPTIONS = Options(ip="off")
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, Image]:
     """An old one and a newer one of the same service."""
     folder = tmp_path_factory.mktemp("images")
-    old = some_images.make_image(folder / "old.onejob", b"old" * 9999, kernel=b"old kernel" * 999)
-    new = some_images.make_image(folder / "new.onejob", b"new" * 9999, kernel=b"new kernel" * 999)
-    return open_image(old), open_image(new)
+    return make_system(folder, "old"), make_system(folder, "new")
 
 
 @pytest.fixture(scope="module")
 def installed(images: tuple[Image, Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A disk with the old image in slot a; not to be changed."""
-    path = tmp_path_factory.mktemp("disk") / "disk.raw"
-    new_raw(path, needed_bytes(images[0]))
-    with open_device(path, write=True) as device:
-        write_disk(images[0], device, OPTIONS)
-    return path
+    return make_disk(tmp_path_factory.mktemp("disk") / "disk.raw", images[0])
 
 
 @pytest.fixture
 def disk(installed: Path, tmp_path: Path) -> Path:
-    subprocess.run(["cp", "--sparse=always", installed, tmp_path / "disk.raw"], check=True)
-    return tmp_path / "disk.raw"
+    return copied(installed, tmp_path / "disk.raw")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 import small_world
 from onejob.model.profile import Account, CapabilityUse, Provenance
 from onejob.planner.plan import make_plan
-from small_world import argument
+from small_world import argument, call
 
 
 def capabilities(**changes: Any) -> set[str]:
@@ -42,6 +42,12 @@ def test_a_capability_that_the_kernel_never_granted_is_not_kept() -> None:
     rows = (asked("CAP_CHOWN"), asked("CAP_FOWNER", count=2, refused=2), asked("CAP_SYS_ADMIN"))
     found = capabilities(capabilities=rows)
     assert found == {"CAP_CHOWN", "CAP_NET_BIND_SERVICE"}
+
+
+def test_whoever_mounts_may_go_on_to() -> None:
+    rows = (asked("CAP_SYS_ADMIN"),)
+    assert "CAP_SYS_ADMIN" in capabilities(calls=(call("mount"),), capabilities=rows)
+    assert "CAP_SYS_ADMIN" not in capabilities(calls=(call("mount", failed=2),), capabilities=rows)
 
 
 def test_reading_the_files_of_others_needs_no_right_to_write_them() -> None:
