@@ -98,7 +98,7 @@ def _instance(plan: Plan) -> dict[str, Any]:
         "stop_timeout_ms": service.stop_timeout_ms,
         "no_new_privileges": service.no_new_privileges,
         "capabilities": [capability.number for capability in plan.capabilities],
-        "network": _network(plan.network),
+        **({"network": _network(plan.network)} if plan.network else {}),
         "denied": plan.denied,
         **({"administrator": plan.administrator.key} if plan.administrator else {}),
         **({"ready": _ready(plan.ready, service.ports)} if plan.ready else {}),

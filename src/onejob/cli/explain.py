@@ -139,7 +139,7 @@ def _why_absent(plan: Plan, seen: FileUse | None, path: str) -> str:
 def _ports(plan: Plan, call: str) -> tuple[str, ...]:
     """The TCP ports that `call` may name."""
     use = {"bind": "listen", "connect": "connect"}.get(call, "")
-    if use not in plan.network.restricted:
+    if plan.network is None or use not in plan.network.restricted:
         return ()
     ports = [f"TCP port {p.port}: {p.reason}" for p in plan.network.ports if p.use == use]
     return (*ports, f"no other TCP port to {use}" if ports else f"no TCP port to {use}")

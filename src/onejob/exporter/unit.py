@@ -163,7 +163,7 @@ def _restrictions(plan: Plan) -> Iterator[tuple[str, str]]:
     if (families := _values(plan, "socket", 0)) is not None:
         allowed = " ".join(f"AF_{family_name(number).upper()}" for number in sorted(families))
         yield "RestrictAddressFamilies", allowed or "none"
-    if "listen" in plan.network.restricted:
+    if plan.network and "listen" in plan.network.restricted:
         yield "SocketBindDeny", "any"
         for port in plan.network.ports:
             if port.use == "listen" and port.port:

@@ -373,7 +373,7 @@ class Plan(Noun):
     dimensions: tuple[Dimension, ...]
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]
-    network: Network = Network()
+    network: Network | None = Network()  # None: it mounts, which no domain of Landlock may
     restart: Restart | None = None
     ready: Ready | None = None
     core_files: CoreFiles | None = None

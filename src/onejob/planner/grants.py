@@ -12,10 +12,11 @@ from onejob.model.file_uses import WRITES, write_reason
 from onejob.model.paths import is_below, is_pseudo, resolve
 from onejob.model.plan import Grant, Mount, PlannedFile, Right
 from onejob.model.profile import FileUse, How, Profile
+from onejob.planner.evidence import Evidence
 from onejob.planner.files import INIT_PATH
 
 # What the kernel refuses whoever is under Landlock (landlock(7), "Current limitations").
-MOUNTING = ("mount", "umount2", "move_mount", "pivot_root")
+_MOUNTING = ("mount", "umount2", "move_mount", "pivot_root")
 CONSOLE = "/dev/console"
 _OWN_OUTPUT = ("/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd")
 
@@ -27,6 +28,11 @@ _MAKES: tuple[tuple[str, Right, frozenset[str]], ...] = (
 )
 Change = tuple[str, str, set[Right], str]  # program, path, rights, reason
 _Rights = dict[tuple[str, str], tuple[set[Right], str]]  # program, path: rights, reason
+
+
+def mounting_call(evidence: Evidence) -> str | None:
+    """A call with which the service mounts; it could not under any domain of Landlock."""
+    return next((call for call in _MOUNTING if evidence.succeeded(call)), None)
 
 
 def plan_grants(

@@ -41,7 +41,7 @@ from onejob.planner.dimensions import interrupts_apart, plan_dimensions, process
 from onejob.planner.drivers import Search, driver_options, driver_warnings, search_drivers
 from onejob.planner.evidence import Evidence, in_order
 from onejob.planner.files import plan_files, plan_mounts
-from onejob.planner.grants import MOUNTING, plan_grants
+from onejob.planner.grants import mounting_call, plan_grants
 from onejob.planner.job import grant_block_devices, plan_job, widen_memory
 from onejob.planner.logs import plan_logs
 from onejob.planner.matrix import plan_matrix
@@ -124,7 +124,7 @@ def make_plan(
         dimensions=plan_dimensions(evidence, machine, chosen) + plan_share(profile, mounts, logs),
         settings=plan_settings(chosen),
         capabilities=_plan_capabilities(evidence, service),
-        network=network,
+        network=None if mounting_call(evidence) else network,
         denied=choices.denied,
         **_plan_life(workload),
         administrator=choices.administrator,
@@ -252,11 +252,11 @@ def _checked_workload(profile: Profile, accept_lost: bool) -> Workload:
 
 
 def _landlock(wanted: Landlock, evidence: Evidence) -> tuple[Landlock, tuple[str, ...]]:
-    """Whether Landlock is used: not for a service that mounts, which it cannot do under it."""
-    mounts = next((call for call in MOUNTING if evidence.succeeded(call)), None)
+    """Whether Landlock restricts files: not of a service that mounts."""
+    mounts = mounting_call(evidence)
     if wanted == "none" or mounts is None:
         return wanted, ()
-    return "none", (f"the service calls {mounts}, so Landlock does not restrict its programs",)
+    return "none", (f"the service calls {mounts}, so Landlock does not restrict it",)
 
 
 def _protections(landlock: Landlock, mounts: tuple[Mount, ...]) -> set[str]:

@@ -113,7 +113,7 @@ def _kernel(plan: Plan) -> dict[str, dict[str, _Thing]]:
 
 
 def _service(plan: Plan) -> dict[str, dict[str, _Thing]]:
-    ports = plan.network.ports
+    ports = plan.network.ports if plan.network else ()
     return {
         "system call": {call.name: _Thing("", call.reason) for call in plan.calls},
         "capability": {each.name: _Thing("", each.reason) for each in plan.capabilities},

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import small_world
 from onejob.builder.domains import RIGHTS, domains_of
+from onejob.builder.instance import instance_text
 from onejob.model.paths import is_below
 from onejob.model.plan import Grant, Mount, Right
 from onejob.model.profile import CallUse, FileUse, How, Start, Use
@@ -122,7 +123,8 @@ def test_a_service_that_mounts_is_not_put_under_landlock() -> None:
     made = make_plan(
         small_world.profile(calls=calls("mount")), small_world.hardware(), small_world.components()
     )
-    assert (made.landlock, made.grants) == ("none", ())
+    assert (made.landlock, made.grants, made.network) == ("none", (), None)
+    assert '"network"' not in instance_text(made, (0, 5), {})
     assert any("Landlock does not restrict" in warning for warning in made.warnings)
 
 
