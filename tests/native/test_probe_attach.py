@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,9 +144,9 @@ def test_the_watch_ends_with_the_service(service: Running, tmp_path: Path) -> No
 
 
 @contextmanager
-def made_cgroup(name: str) -> Iterator[Path]:
+def made_cgroup() -> Iterator[Path]:
     parent = next(Path(path) for path in CGROUPS if (Path(path) / "cgroup.procs").exists())
-    folder = parent / name
+    folder = parent / f"onejob-test-{uuid.uuid4().hex[:12]}"
     folder.mkdir()
     try:
         yield folder
@@ -159,7 +160,7 @@ def join(folder: Path) -> None:
 
 
 def test_a_cgroup_is_watched_with_those_who_join_later(program: Path, tmp_path: Path) -> None:
-    with made_cgroup("onejob-test-attach") as folder:
+    with made_cgroup() as folder:
         (tmp_path / "later").mkdir()
         inner = folder / "inner"
         inner.mkdir()
@@ -186,7 +187,7 @@ def wait_until_watched(probe: Attach, service: Running) -> None:
 
 
 def test_an_empty_or_absent_cgroup_is_refused(tmp_path: Path) -> None:
-    with made_cgroup("onejob-test-attach") as folder:
+    with made_cgroup() as folder:
         assert refusal(tmp_path, 1, "--cgroup", folder).startswith("no process is in ")
     assert "cgroup.procs" in refusal(tmp_path, 1, "--cgroup", folder)
 
