@@ -34,7 +34,6 @@ def test_nginx_in_a_guest_goes_on_serving_without_a_page_fault(nginx_image: Path
     assert image.plan.memory_manager.kind == "static"
     with qemu_instance(image) as guest:
         wait_ready(guest, patient(load_embedded_workload(image)), time.monotonic())
-        # Its kernel does not tell which pages are a process's own, so a few are copied at first.
         serve(guest)
         first = faults(guest)
         serve(guest)
