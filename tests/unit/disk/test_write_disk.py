@@ -1,12 +1,11 @@
 """Installed disks: what is written is read back; slots are whole or not chosen, whatever fails."""
 
 import random
-import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -20,8 +19,8 @@ from onejob.disk.papers import papers_into, read_papers
 from onejob.disk.state import State, read_state, trial, write_state
 from onejob.disk.write import verify_slot, write_disk, write_slot
 from onejob.model.errors import InputError
-from onejob.model.image import MANIFEST, PLAN, PROFILE, Image, open_image
-from power import Flush, RecordedDevice, apply, writes_after_cut
+from onejob.model.image import MANIFEST, PLAN, PROFILE, Image, Manifest, open_image
+from power import Event, Flush, RecordedDevice, Write, apply, writes_after_cut
 
 DISK_ID = uuid.UUID(int=23)
 
@@ -187,31 +186,60 @@ def test_a_disk_in_use_is_refused(disk: Path) -> None:
             assert read_state(device) == State("a")
 
 
-@pytest.fixture
-def recorded(disk: Path) -> Iterator[RecordedDevice]:
-    with disk.open("r+b") as file:
-        yield RecordedDevice(disk, file.fileno())
+class Upgrade(NamedTuple):
+    """All that the writing of a new slot does, and a disk as it was before, but during a cut."""
+
+    events: list[Event]
+    disk: Path
+    before: list[Write]
+    manifests: dict[str, Manifest]
+
+    def cut(self, moment: int, chance: random.Random) -> str:
+        """The slot that boots after a power cut, which has to be whole."""
+        apply(self.disk, writes_after_cut(self.events, moment, chance))
+        try:
+            with open_device(self.disk) as device:
+                slot = read_state(device).next
+                assert verify_slot(device, slot).manifest == self.manifests[slot]
+                return slot
+        finally:
+            apply(self.disk, self.before)
 
 
-def test_the_power_may_fail_at_any_moment_of_a_new_slot(
-    recorded: RecordedDevice, installed: Path, images: tuple[Image, Image], tmp_path: Path
-) -> None:
-    """The slot that boots next is whole, and the old one or the new one."""
+@pytest.fixture(scope="module")
+def upgrade(
+    installed: Path, images: tuple[Image, Image], tmp_path_factory: pytest.TempPathFactory
+) -> Upgrade:
     old, new = images
-    write_slot(recorded, "b", new)
-    write_state(recorded, trial(read_state(recorded), "b"))
-    assert sum(isinstance(event, Flush) for event in recorded.events) >= 4
+    path = copied(installed, tmp_path_factory.mktemp("upgrade") / "disk.raw")
+    with path.open("r+b") as file:
+        device = RecordedDevice(path, file.fileno())
+        write_slot(device, "b", new)
+        write_state(device, trial(read_state(device), "b"))
+    assert sum(isinstance(event, Flush) for event in device.events) >= 4
+    with open_device(installed) as was:
+        writes = [event for event in device.events if isinstance(event, Write)]
+        before = [Write(at, was.read_at(at, len(content))) for at, content in writes]
+    apply(path, before)
+    return Upgrade(device.events, path, before, {"a": old.manifest, "b": new.manifest})
+
+
+def test_the_power_may_fail_between_any_writes_of_a_new_slot(upgrade: Upgrade) -> None:
+    """The slot that boots next is whole, and the old one or the new one."""
     chance = random.Random(23)
-    copy = copied(installed, tmp_path / "cut.raw")
-    booted = set()
-    for moment in range(len(recorded.events) + 1):
-        apply(copy, writes_after_cut(recorded.events, moment, chance))
-        with open_device(copy) as device:
-            slot = read_state(device).next
-            booted.add(slot)
-            assert verify_slot(device, slot).manifest == (old if slot == "a" else new).manifest
-        shutil.copyfile(installed, copy)
-    assert booted == {"a", "b"}
+    booted = [upgrade.cut(moment, chance) for moment in range(len(upgrade.events) + 1)]
+    assert (booted[0], booted[-1]) == ("a", "b")
+
+
+@pytest.mark.slow
+def test_the_power_may_fail_at_100_random_moments_of_a_new_slot(upgrade: Upgrade) -> None:
+    """In the last steps, too, where a cut decides what boots."""
+    chance, end = random.Random(5), len(upgrade.events)
+    moments = [
+        chance.randint(0, end) if number % 2 else end - 1 - number % 5 for number in range(100)
+    ]
+    booted = [upgrade.cut(moment, chance) for moment in moments]
+    assert set(booted) == {"a", "b"}
 
 
 def test_a_disk_that_was_not_finished_is_none(images: tuple[Image, Image], tmp_path: Path) -> None:
