@@ -242,6 +242,7 @@ def test_a_disk_that_is_too_small_is_refused(install: Run, tmp_path: Path) -> No
     said = install("--disk", small, "--erase")
     assert said.returncode == 4
     assert f"{small} is too small: 16 MiB, small needs" in said.stderr
+    assert "] plan\n" not in said.stderr, "it is said before anything is made"
     assert not small.read_bytes().strip(b"\0")
 
 

@@ -9,7 +9,7 @@ from onejob.disk.device import MIB, Device
 from onejob.disk.gpt import Partition, read_table
 from onejob.model.container import has_data
 from onejob.model.errors import InputError
-from onejob.model.image import ROOT, Image
+from onejob.model.image import KERNEL, ROOT, Image
 
 ESP_MIB = 34
 # What one slot's kernels, papers and root are given: room for those twice as large, and the least.
@@ -82,10 +82,10 @@ def find_layout(device: Device) -> Places:
 
 def _least(image: Image) -> Sizes:
     """What the image cannot do without, twice."""
-    papers = sum(each.size for each in image.manifest.contents if each.name != ROOT)
-    kernel = image.kernel.stat().st_size
-    boot = 1 - (-_TIMES * (papers + kernel) // MIB)  # the kernel twice: one for each firmware
-    root = -(-_TIMES * image.root.stat().st_size // MIB)
+    sizes = {each.name: each.size for each in image.manifest.contents}
+    root = -(-_TIMES * sizes.pop(ROOT) // MIB)
+    # The kernel twice: one for each firmware.
+    boot = 1 - (-_TIMES * (sum(sizes.values()) + sizes.get(KERNEL, 0)) // MIB)
     data = data_mib(image.plan) if has_data(image.plan) else 0
     return Sizes(max(_LEAST_BOOT_MIB, boot), max(_LEAST_ROOT_MIB, root), data)
 

@@ -10,7 +10,7 @@ from onejob.installer.kit import bring_image, kernels_at_hand, services
 from onejob.installer.make import make_image
 from onejob.installer.order import Order
 from onejob.installer.target import Target, check_apart, find_target
-from onejob.installer.write import Written, check_target, write_image
+from onejob.installer.write import Written, check_room, check_target, write_image
 from onejob.model.errors import InputError
 from onejob.model.hardware import ARCHITECTURES, Disk, Hardware
 from onejob.model.image import Image
@@ -50,25 +50,30 @@ def install(
     check_apart(target, [Path(order.repository)] if "://" not in order.repository else [])
     check_target(target, order)
     with tempfile.TemporaryDirectory(prefix="onejob-install-") as work:
-        image = bring_and_make(
-            order, on_target(hardware, target), Path(work), state, progress, patience_s
-        )
+        image = bring_and_make(order, hardware, target, Path(work), state, progress, patience_s)
         written = write_image(image, target, order, progress)
         about = image.manifest.kernel
         return Installed(image.manifest.name, about.source if about else "", target, written)
 
 
 def bring_and_make(
-    order: Order, hardware: Hardware, work: Path, state: Path, progress: Progress, patience_s: float
+    order: Order,
+    hardware: Hardware,
+    target: Target,
+    work: Path,
+    state: Path,
+    progress: Progress,
+    patience_s: float,
 ) -> Image:
-    """The image for `hardware`, in the folder `work`."""
+    """The image for `hardware` with `target`, in the folder `work`."""
     with (
         open_source(order.repository, patience_s) as source,
         trusted(source, order.trust, state) as client,
     ):
         image = bring_image(client, order.service, order.version, work, progress)
-        kernels = kernels_at_hand(client, work / "kernels")
-        return make_image(image, hardware, kernels, work / "made.onejob", progress)
+        check_room(target, order, image)
+        kernels, made = kernels_at_hand(client, work / "kernels"), work / "made.onejob"
+        return make_image(image, on_target(hardware, target), kernels, made, progress)
 
 
 def held_services(order: Order, state: Path) -> list[str]:

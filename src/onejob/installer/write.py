@@ -32,6 +32,16 @@ def check_target(target: Target, order: Order) -> None:
         _check_given_up(device, target, order)
 
 
+def check_room(target: Target, order: Order, image: Image) -> None:
+    """InputError where a system of the size of `image` has no room on the target.
+
+    `image` is the one that the system is made of, which takes longer than to say so.
+    """
+    with open_device(target.path) as device:
+        if _check_given_up(device, target, order) is None:
+            _need_room(device, target, image)
+
+
 def write_image(image: Image, target: Target, order: Order, progress: Progress) -> Written:
     """Put `image` on the target, read it back, and only then let it boot."""
     options = Options(ip=order.ip)
@@ -40,17 +50,21 @@ def write_image(image: Image, target: Target, order: Order, progress: Progress) 
         system = _check_given_up(device, target, order)
         if system:
             return _beside(system, image, device, options, progress)
-        if device.size < (needed := needed_bytes(image)):
-            raise InputError(
-                f"{target} is too small: {device.size >> 20} MiB, {image.manifest.name} needs"
-                f" {needed >> 20} MiB",
-                "install on a larger disk",
-            )
+        _need_room(device, target, image)
         progress.stage("writing the disk")
         write_disk(image, device, options)
         progress.stage("reading it back")
         verify_slot(device, "a")
     return Written("a", "")
+
+
+def _need_room(device: Device, target: Target, image: Image) -> None:
+    if device.size < (needed := needed_bytes(image)):
+        raise InputError(
+            f"{target} is too small: {device.size >> 20} MiB, {image.manifest.name} needs"
+            f" {needed >> 20} MiB",
+            "install on a larger disk",
+        )
 
 
 def _beside(
