@@ -1,5 +1,6 @@
 """Slots of an installed disk, started by GRUB: a new one is tried, and taken or left by itself."""
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from built_plans import host_file
 from onejob.base.process import end_group
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
+from onejob.disk.command_line import TAKEN_WITHIN_S
 from onejob.disk.device import SECTOR, new_raw, open_device
 from onejob.disk.layout import exported_bytes, find_layout
 from onejob.disk.state import State, parse_state, read_state, trial, write_state
@@ -67,7 +69,7 @@ def started_with(plan: Plan, init: str) -> tuple[KernelArgument, ...]:
     return (*plan.kernel_arguments, KernelArgument(value=f"init={init}", reason="a test"))
 
 
-def panicking(image: Image, place: Path, forever: Path) -> Image:
+def panicking(image: Image, place: Path) -> Image:
     """Its kernel finds no process 1."""
     return variant(image, place, kernel_arguments=started_with(image.plan, "/nowhere"))
 
@@ -79,7 +81,7 @@ def hanging(image: Image, place: Path, forever: Path) -> Image:
     return variant(image, place, kernel_arguments=arguments, files=files)
 
 
-def never_ready(image: Image, place: Path, forever: Path) -> Image:
+def never_ready(image: Image, place: Path) -> Image:
     """Its service serves, but not on the port that was promised."""
     service = image.plan.service.model_copy(update={"ports": (8081,)})
     return variant(image, place, service=service, ready=Ready(within_ms=15_000, reason="a test"))
@@ -133,21 +135,41 @@ def await_state(disk: Path, console: Path, wanted: Callable[[State], bool]) -> S
     return state
 
 
-@pytest.mark.parametrize("broken", [panicking, hanging, never_ready])
-def test_a_slot_that_fails_three_times_is_left(
-    image: Image, forever: Path, tmp_path: Path, broken: Callable[[Image, Path, Path], Image]
-) -> None:
-    new = broken(image, tmp_path / "new.onejob", forever)
-    disk = tried(tmp_path / "disk.raw", image, new)
+def left_after_three_starts(path: Path, old: Image, new: Image) -> str:
+    """Whether `new` is tried three times and then `old` serves, all by itself; the console."""
+    disk = tried(path, old, new)
     with booted(disk) as (port, console):
         await_state(disk, console, lambda state: not state.tries)
         await_words(console, "onejob: slot a\n")
         assert patiently_fetch(port, console) == 200
         said = words_of(console)
-        assert [said.count(f"slot b is on trial, {left} more") for left in (2, 1, 0)] == [1, 1, 1]
+    assert [said.count(f"slot b is on trial, {left} more") for left in (2, 1, 0)] == [1, 1, 1]
+    assert said.count("onejob: slot b\n") == 3
     assert state_of(disk) == State("a", "b", 0)
     with open_device(disk) as device:
         verify_slot(device, "a")
+    return said
+
+
+def test_a_slot_whose_kernel_panics_is_left(image: Image, tmp_path: Path) -> None:
+    new = panicking(image, tmp_path / "new.onejob")
+    said = left_after_three_starts(tmp_path / "disk.raw", image, new)
+    assert said.count("Kernel panic") == 3
+
+
+def test_a_slot_whose_process_1_hangs_is_left(image: Image, forever: Path, tmp_path: Path) -> None:
+    new = hanging(image, tmp_path / "new.onejob", forever)
+    said = left_after_three_starts(tmp_path / "disk.raw", image, new)
+    ended = re.findall(r"\[ *(\d+)\.\d+\] softdog: Initiating system reboot", said)
+    # By the guest's own clock: one that is only slow has all of its time.
+    assert len(ended) == 3
+    assert all(int(second) >= TAKEN_WITHIN_S for second in ended)
+
+
+def test_a_slot_whose_service_is_never_ready_is_left(image: Image, tmp_path: Path) -> None:
+    new = never_ready(image, tmp_path / "new.onejob")
+    said = left_after_three_starts(tmp_path / "disk.raw", image, new)
+    assert said.count("slot b has not become ready within 15 s: the machine restarts") == 3
 
 
 def test_a_slot_that_is_good_becomes_the_first(image: Image, tmp_path: Path) -> None:

@@ -1,17 +1,17 @@
-"""The whole upgrade: a library of the host is updated, and an installed nginx serves with it."""
+"""The whole upgrade: an installed nginx serves with a newer library of the host, and goes back."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from onejob.disk.device import open_device
-from onejob.disk.state import State, read_state
+from onejob.disk.state import Slot, State
 from private_host import PrivateHost, private_host
 from running import Onejob, must
 
 from .exported import patiently_fetch
 from .test_export_disk import booted, commands
+from .test_slots import await_state, words_of
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.kernel, pytest.mark.qemu,
               pytest.mark.runc]  # fmt: skip
@@ -53,8 +53,22 @@ def test_an_installed_nginx_serves_with_a_newer_library(
         assert found["b"]["words"] == "on trial, 3 starts left"
         assert new in str(found["b"]["renewed"])
         assert found["a"]["renewed"] == []
-        with booted(folder, commands(folder)[0]) as port:
-            assert patiently_fetch(port, folder / "console") == 200
-    with open_device(disk) as device:
-        # One start was counted; or the system was ready for long enough to say so.
-        assert read_state(device) in (State("a", "b", 2), State("b"))
+        served_by(folder, disk, "b")
+        done = host.onejob("upgrade", disk, "--back")
+        assert done.returncode == 0, done.stderr
+        served_by(folder, disk, "a")
+        assert {slot: row["words"] for slot, row in slots(host, disk).items()} == {
+            "a": "boots",
+            "b": "spare",
+        }
+
+
+def served_by(folder: Path, disk: Path, slot: Slot) -> None:
+    """The disk boots its slot on trial, which serves and then is the first."""
+    console = folder / "console"
+    with booted(folder, commands(folder)[0]) as port:
+        assert patiently_fetch(port, console) == 200
+        assert await_state(disk, console, lambda state: not state.trying) == State(slot)
+    said = words_of(console)
+    assert f"slot {slot} is on trial, 2 more" in said
+    assert f"onejob: slot {slot}\n" in said

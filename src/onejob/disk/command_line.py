@@ -13,13 +13,13 @@ from onejob.model.container import has_data
 from onejob.model.errors import InputError
 from onejob.model.image import Image
 
-# From its first moment on the kernel's watchdog runs. The kernel keeps it going until process 1
-# takes it, for at most OPEN_S seconds; MARGIN_S later it restarts the machine.
-OPEN_S, MARGIN_S = 45, 15
+# For so long a system may take until process 1 has its watchdogs. Before, nobody keeps the kernel's
+# own timer going (drivers/watchdog/softdog.c); one that firmware has started, the kernel does.
+TAKEN_WITHIN_S = 60
 WATCHDOG = (
     "softdog.soft_active_on_boot=1",
-    f"softdog.soft_margin={MARGIN_S}",
-    f"watchdog.open_timeout={OPEN_S}",
+    f"softdog.soft_margin={TAKEN_WITHIN_S}",
+    f"watchdog.open_timeout={TAKEN_WITHIN_S}",
 )
 
 
