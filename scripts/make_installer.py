@@ -1,6 +1,6 @@
 """build/installer/installer.onejob: the installer's own image. ``make installer`` runs it.
 
-`onejob install` is profiled as any job is, while it installs a small service from a sample kit. Its
+`onejob install` is profiled as any job is, while it installs nginx from a sample kit. Its
 medium and its target are loop devices, its kernel a stand-in, and nobody boots the result.
 """
 
@@ -12,21 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
-from onejob.base.progress import Quiet
 from onejob.bench.stand_in import with_kernel
 from onejob.cli.main import run_as_program
 from onejob.model.image import Image, open_image
-from onejob.repository.push import create, describe, describe_kernel, push
+from onejob.repository.kit import make_kit
 
 PROJECT = Path(__file__).resolve().parents[1]
 ONEJOB = PROJECT / ".venv/bin/onejob"
-SAMPLE = PROJECT / "services/static-rust/workload.toml"
+SAMPLE = PROJECT / "services/nginx/workload.toml"
 HARDWARE = PROJECT / "hardware/qemu-q35-uefi.json"
 # As large as a disk of the sample has to be; it stays empty where nothing is written.
 DISK_BYTES = 2 * 1024**3
 _LIMIT_S = 600
 _ANSWERS = """\
-service = "static-rust"
+service = "nginx"
 repository = "{kit}/onejob"
 trust = "{kit}/keys/root.json"
 
@@ -44,7 +43,8 @@ def make_installer(folder: Path) -> None:
     (folder / "onejob").symlink_to(ONEJOB)
     shutil.copy(PROJECT / "jobs/installer/workload.toml", folder)
     shutil.copy(HARDWARE, work / "hardware.json")
-    kit = make_kit(sample_image(work), work / "kit")
+    kit, image = work / "kit", sample_image(work)
+    make_kit(kit, image, image)
     (work / "answers.toml").write_text(_ANSWERS.format(kit=kit, work=work))
     sparse(work / "file.raw")
     medium, disk = make_medium(kit, work / "medium.img"), sparse(work / "disk.raw")
@@ -55,22 +55,12 @@ def make_installer(folder: Path) -> None:
 
 
 def sample_image(work: Path) -> Image:
-    """A small service's image, whose kernel only its configuration speaks for."""
+    """A service's image, with links, folders and accounts in its root, whose kernel only its configuration speaks for."""
     profile, image = work / "sample.profile.xml", work / "sample.onejob"
     onejob("profile", "--workload", SAMPLE, "-o", profile)
     onejob("build", profile, "--without-kernel", "--hardware", HARDWARE, "-o", image)
     made = open_image(image)
     return with_kernel(made, made.plan.kernel_options)
-
-
-def make_kit(image: Image, folder: Path) -> Path:
-    """A repository with `image` and its kernel in the new `folder`, beside its keys."""
-    folder.mkdir()
-    repository, keys = folder / "onejob", folder / "keys"
-    create(repository, keys, 30)
-    for subject in (describe(image.folder), describe_kernel(image.folder)):
-        push(subject, repository, keys, days=30, progress=Quiet())
-    return folder
 
 
 def make_medium(kit: Path, target: Path) -> Path:

@@ -19,7 +19,6 @@ from onejob.model.profile import FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
 from onejob.planner.choices import Choices
 from onejob.planner.plan import make_plan
-from onejob.repository.push import create, describe, describe_kernel, push
 
 LOST = Choices(accept_lost=True)
 
@@ -51,19 +50,3 @@ def build_for(profile: Profile, hardware: Hardware, place: Path) -> Image:
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip
     return with_kernel(image, plan.kernel_options)
-
-
-def make_kit(folder: Path, image: Image, *kernels: Image) -> Path:
-    """The new repository `folder`/onejob with `image` and the kernels of `kernels`; its keys are
-    in `folder`/keys."""
-    repository, keys = folder / "onejob", folder / "keys"
-    create(repository, keys, 30)
-    add_to_kit(folder, image, *kernels)
-    return repository
-
-
-def add_to_kit(folder: Path, image: Image | None, *kernels: Image) -> None:
-    """One more version of the image, and more kernels."""
-    subjects = [] if image is None else [describe(image.folder)]
-    for subject in (*subjects, *(describe_kernel(each.folder) for each in kernels)):
-        push(subject, folder / "onejob", folder / "keys", days=30, progress=Quiet())

@@ -24,8 +24,9 @@ from onejob.model.hardware import Device, Hardware
 from onejob.model.image import MANIFEST, PROFILE, Content, Image, open_image
 from onejob.model.jsonfile import to_json
 from onejob.model.plan import RenewedFile
+from onejob.repository.kit import make_kit
 from onejob.repository.push import create
-from some_kits import build_for, make_kit, profile_for, ready_hardware
+from some_kits import build_for, profile_for, ready_hardware
 from some_repositories import files_of, served
 
 from .small_image import compile_service

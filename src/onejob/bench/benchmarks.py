@@ -9,6 +9,7 @@ from onejob.bench.events_lost import measure_events_lost
 from onejob.bench.gallery.measure import measure_gallery
 from onejob.bench.host_start import measure_host_start
 from onejob.bench.image_size import measure_image_size
+from onejob.bench.installer import measure_installer
 from onejob.bench.malloc_cost import measure_malloc_cost
 from onejob.bench.malloc_speed import measure_malloc_speed
 from onejob.bench.malloc_traces import measure_malloc_traces
@@ -42,6 +43,7 @@ BENCHMARKS = (
     Benchmark("stock-requests", measure_stock_requests),
     Benchmark("boot", measure_boot),
     Benchmark("build-time", measure_build_time),
+    Benchmark("installer", measure_installer),
     Benchmark("attacks", measure_attacks),
     Benchmark("gallery", measure_gallery),
 )

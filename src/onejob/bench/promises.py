@@ -79,6 +79,9 @@ IMAGE_TIME = Promise("build-time", "profile to image, without its kernel", 10, "
 KERNEL_COLD = Promise("build-time", "a specialised kernel from nothing, on 2 cores", 360, "s")
 KERNEL_LEAF = Promise("build-time", "the same with one leaf option changed", 30, "s")
 KERNEL_AGAIN = Promise("build-time", "the same options again", 2, "s")
+INSTALLATION = Promise(
+    "installer", "medium and empty disk to the service's first answer in QEMU", 180, "s"
+)
 ATTACKS_ON_HOST = Promise("attacks", "attacks that succeed on an image on this host", 0, "")
 ATTACKS_IN_GUEST = Promise("attacks", "attacks that succeed on an image in QEMU", 0, "")
 GALLERY_FAILS = Promise("gallery", "rehearsals of the gallery that do not pass, of 18", 0, "")
@@ -89,6 +92,6 @@ PROMISES = (
     MALLOC_TRACES_LIBC, MALLOC_TRACES_BEST,
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
     ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, IMAGE_TIME,
-    KERNEL_COLD, KERNEL_LEAF, KERNEL_AGAIN, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
+    KERNEL_COLD, KERNEL_LEAF, KERNEL_AGAIN, INSTALLATION, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,
     GALLERY_FAILS,
 )  # fmt: skip

@@ -1,32 +1,18 @@
 """The stock guest running: on q35 with virtio, its disk never changed."""
 
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from contextlib import contextmanager
 
+from onejob.bench.bare import BareInstance, bare_instance
 from onejob.bench.stock import StockGuest
 from onejob.system.clock import clock_words
-from onejob.system.console import Console
-from onejob.system.control import Control
 from onejob.system.guest import console_words, machine_words, network_words
-from onejob.system.instance import Instance
-from onejob.system.kvm import find_qemu
 from onejob.system.network import Publish, free_port
-from onejob.system.qemu import Guest
 
 HOW = "qemu-q35"  # the distribution's kernel hangs on a microvm without ACPI
 MEMORY_MIB = 1024  # plenty: it is not to be slowed down by a lack of it
 # Our kernel for an emulated processor has no defences against speculation either.
 KERNEL_LINE = "root=/dev/vda ro console=ttyS0 quiet mitigations=off"
-
-
-class StockInstance(NamedTuple):
-    """A stock guest on its way up; `since` is when QEMU, process `pid`, was started."""
-
-    target: Instance
-    since: float
-    pid: int
 
 
 def stock_words(
@@ -46,21 +32,9 @@ def stock_words(
 @contextmanager
 def stock_instance(
     guest: StockGuest, ports: Sequence[int], accelerator: str, processors: int
-) -> Iterator[StockInstance]:
+) -> Iterator[BareInstance]:
     """Boot `guest` with `ports` forwarded; at the end of the context nothing of it is left."""
     forwards = [Publish("127.0.0.1", free_port(), port) for port in ports]
-    words = [find_qemu(), *stock_words(guest, accelerator, processors, forwards)]
-    with ExitStack() as stack:
-        console = Console()
-        stack.callback(console.close)
-        # There is no process 1 of ours in it: a control channel that has hung up says just that.
-        ours, theirs = socket.socketpair()
-        control = Control(ours)
-        stack.callback(control.close)
-        with theirs:
-            running = Guest(words, console, theirs.fileno())
-            stack.callback(running.end)
-        console.stop_writing()
-        addresses = {f.port: f"{f.host}:{f.host_port}" for f in forwards}
-        target = Instance("stock guest", running, control, console, addresses, None)
-        yield StockInstance(target, running.since, running.pid)
+    words = stock_words(guest, accelerator, processors, forwards)
+    with bare_instance("stock guest", words, forwards) as instance:
+        yield instance

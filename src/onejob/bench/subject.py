@@ -17,13 +17,14 @@ from onejob.model.workload import Workload
 
 @dataclass(frozen=True)
 class Subject:
-    """Image and profile may be missing; a benchmark that needs them says so.
+    """What was not given may be missing; a benchmark that needs them says so.
 
     `load_seconds`: how long a load goes on where its length matters.
     """
 
     given_image: Image | None = None
     given_profile: Profile | None = None
+    given_installer: Image | None = None
     load_seconds: float = 60.0
 
     @property
@@ -32,6 +33,14 @@ class Subject:
         if self.given_image is None:
             raise InputError("this benchmark measures an image", "name one: --image NAME.onejob")
         return self.given_image
+
+    @property
+    def installer(self) -> Image:
+        """The installer's image; InputError where none was given."""
+        if self.given_installer is None:
+            hint = "make one (make installer), and name it: --installer installer.onejob"
+            raise InputError("this benchmark installs, by an installer's image", hint)
+        return self.given_installer
 
     @property
     def profile(self) -> Profile:

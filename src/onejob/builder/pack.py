@@ -41,7 +41,7 @@ def check_block_size(size: int) -> None:
 def squashfs_command(tree: Path, image: Path, form: RootFormat) -> list[str]:
     """No extended attributes: the plan grants capabilities, files do not."""
     compression = _SQUASHFS.get(form.compression) or _unknown(form, _SQUASHFS)
-    fixed = ["-noappend", "-no-xattrs", "-no-exports", "-mkfs-time", "0", "-all-time", "0"]
+    fixed = ["-noappend", "-no-xattrs", "-no-exports", "-mkfs-time", "0"]
     quiet = ["-quiet", "-no-progress", "-no-recovery", "-exit-on-error"]
     tool = find_tool("mksquashfs", "squashfs-tools")
     return [tool, str(tree), str(image), *compression, "-b", str(form.block_size), *fixed, *quiet]

@@ -1,4 +1,4 @@
-"""Lay the entries of a root into a folder: contents, owners, modes.
+"""Lay the entries of a root into a folder: contents, owners, modes, times.
 
 The folder is new and its entries were checked (onejob.builder.entries): no entry lies below a
 symbolic link, so ordinary path calls stay inside.
@@ -96,6 +96,7 @@ def write_file(place: Path, content: bytes, mode: int = 0o444) -> None:
     """A file that the builder makes itself."""
     place.write_bytes(content)
     place.chmod(mode)
+    set_time(place, 0)
 
 
 def set_owner_and_mode(entry: PlannedFile, place: Path) -> None:
@@ -109,3 +110,13 @@ def set_owner_and_mode(entry: PlannedFile, place: Path) -> None:
         ) from error
     if entry.kind != "symlink":
         place.chmod(entry.mode)
+    set_time(place, entry.modified)
+
+
+def set_time(place: Path, seconds: int) -> None:
+    """When it was modified. Services tell by that whether two contents are the same.
+
+    Web servers do so in ``Last-Modified`` and ``ETag``, and Python in whether a module that was
+    compiled is of this source.
+    """
+    os.utime(place, (seconds, seconds), follow_symlinks=False)

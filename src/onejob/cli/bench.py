@@ -23,6 +23,9 @@ def bench(
     profile: Annotated[
         Path | None, typer.Option("--profile", "-p", help="A profile. Default: the image's.")
     ] = None,
+    installer: Annotated[
+        Path | None, typer.Option("--installer", help="The installer's image, of make installer.")
+    ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="How long the load of memory-static goes on.")
     ] = 60.0,
@@ -49,6 +52,7 @@ def bench(
     subject = Subject(
         given_image=open_image(image) if image else None,
         given_profile=load_profile(profile) if profile else None,
+        given_installer=open_image(installer) if installer else None,
         load_seconds=seconds,
     )
     with progress() as shown:

@@ -52,10 +52,9 @@ class PlannedFile(Noun):
     """One entry of the read-only root.
 
     `origin` host: copied from the machine that profiled, and must still have `sha256`; `text` is
-    added to it.
-    `origin` text: its bytes are `text`. `origin` native: a part of onejob by that name.
-    `origin` ldconfig: the loader's cache, made for exactly this root. `set_id` says why a file has
-    the set-user-id or set-group-id bit; no other has it.
+    added to it. `text`: its bytes are `text`. `native`: a part of onejob by that name. `ldconfig`:
+    the loader's cache, made for exactly this root. `modified` in seconds since 1970. `set_id` says
+    why a file has the set-user-id or set-group-id bit; no other has it.
     """
 
     path: AbsolutePath
@@ -66,6 +65,7 @@ class PlannedFile(Noun):
     uid: Identity = 0
     gid: Identity = 0
     size: int = 0
+    modified: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sha256: str = ""
     target: str = ""
     text: str = ""

@@ -78,9 +78,10 @@ class Use(Noun):
 class FileUse(Noun):
     """One path that the service asked for, as it asked for it, and what is there.
 
-    `size` in bytes; `mode` the permission bits; `target` of a symbolic link; `needed` the ELF
-    closure's next step as resolved paths; `package` as ``name=version``; `named_by` says for a
-    static fact where the path was found (``/etc/nsswitch.conf: hosts``, ``dlopen in /lib/x.so``).
+    `size` in bytes; `mode` the permission bits; `modified` in seconds since 1970, of files that the
+    service does not write; `target` of a symbolic link; `needed` the ELF closure's next step as
+    resolved paths; `package` as ``name=version``; `named_by` says for a static fact where the path
+    was found (``/etc/nsswitch.conf: hosts``, ``dlopen in /lib/x.so``).
     """
 
     path: str
@@ -89,6 +90,7 @@ class FileUse(Noun):
     mode: Annotated[int, Field(ge=0, le=0o7777)] = 0
     uid: Id = 0
     gid: Id = 0
+    modified: Count = 0
     sha256: str = ""
     target: str = ""
     needed: tuple[str, ...] = ()

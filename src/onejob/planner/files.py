@@ -207,6 +207,7 @@ def _content(file: FileUse, texts: Mapping[str, str]) -> dict[str, object]:
         "kind": "file",
         "origin": "host",
         "size": file.size,
+        "modified": file.modified,
         "sha256": file.sha256,
         "package": file.package,
     }

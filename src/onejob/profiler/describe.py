@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from onejob.base.files import open_regular
+from onejob.model.file_uses import is_written
 from onejob.model.paths import is_pseudo
 from onejob.model.profile import FileUse, How, Origin, Use
 from onejob.profiler.elf import read_needs
@@ -21,6 +22,7 @@ from onejob.profiler.packages import owner_of
 from onejob.profiler.recording import Recording, kind_of, normal_path, ways_of
 
 _MAX_LINKS = 40
+_LATEST = 2**32 - 1  # squashfs has 32 bits for a time
 # What is done to the entry itself, even to a symbolic link (unlink(2), rename(2), link(2)).
 _OF_THE_ENTRY: frozenset[How] = frozenset({"removed", "renamed-from", "renamed-to", "linked"})
 _Key = tuple[str, str, How]  # program, drill, how
@@ -89,7 +91,11 @@ def describe_path(path: str, uses: tuple[Use, ...], origin: Origin) -> FileUse:
         return facts
     if kind == "symlink":
         return facts.model_copy(update={"target": os.readlink(path), "package": owner_of(path)})
-    return _describe_content(facts, status.st_size) if kind == "file" else facts
+    if kind != "file":
+        return facts
+    # The time of a file that the service writes says nothing that is true of another run.
+    modified = 0 if is_written(facts) else min(max(int(status.st_mtime), 0), _LATEST)
+    return _describe_content(facts.model_copy(update={"modified": modified}), status.st_size)
 
 
 def _describe_content(facts: FileUse, size: int) -> FileUse:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.root
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
+CHANGED = 1_700_000_001
 QUICK = RootFormat(filesystem="squashfs", compression="lz4", block_size=131072, reason="test")
 FORMATS = [
     ("squashfs", "zstd", 131072),
@@ -45,7 +46,14 @@ def true_plan(**changes: object) -> Plan:
     files = (
         host_file("/usr/bin/true"),
         host_file("/etc/host.conf", text="\nadded\n"),
-        host_file("/usr/bin/cat", mode=0o4711, set_id="a test", uid=7, gid=70000),
+        host_file(
+            "/usr/bin/cat",
+            mode=0o4711,
+            set_id="a test",
+            uid=7,
+            gid=70000,
+            modified=CHANGED,
+        ),
         text_file("/etc/passwd", "root:x:0:0::/:\n", mode=0o640, gid=42),
         text_file("/etc/empty", ""),
         symlink("/bin", "usr/bin", uid=5),
@@ -109,7 +117,7 @@ def test_the_root_holds_exactly_the_plan(unpacked: Path) -> None:
 def test_owner_mode_and_time(unpacked: Path, path: str, mode: int, uid: int, gid: int) -> None:
     state = (unpacked / path).lstat()
     assert (oct(state.st_mode), state.st_uid, state.st_gid) == (oct(mode), uid, gid)
-    assert state.st_mtime == 0
+    assert state.st_mtime == (CHANGED if path == "usr/bin/cat" else 0)
 
 
 def test_contents(unpacked: Path) -> None:

@@ -310,3 +310,18 @@ def test_includes_with_everything_below(tree: str, tmp_path: Path) -> None:
     empty = recording() | {"calls": [], "facts": [], "files": []}
     found = {f.path for f in describe_recording(read_recording(write(tmp_path, empty)), [tree])}
     assert {f"{tree}/{name}" for name in ("real/deep/file", "loop", "pool", "chain")} <= found
+
+
+def test_only_what_nobody_writes_has_a_time(tmp_path: Path) -> None:
+    page, log, folder = tmp_path / "page", tmp_path / "log", tmp_path / "folder"
+    folder.mkdir()
+    for path in (page, log):
+        path.write_text("text")
+    for path in (page, log, folder):
+        os.utime(path, (2, 1_700_000_001.7))
+    found = Describer()
+    uses: tuple[tuple[Path, How], ...] = ((page, "read"), (log, "written"), (folder, "listed"))
+    for path, how in uses:
+        found.add(str(path), "/bin/p", "serve", how, 1)
+    times = {file.path: file.modified for file in found.complete()}
+    assert [times[str(path)] for path in (page, log, folder)] == [1_700_000_001, 0, 0]
