@@ -31,6 +31,8 @@ erase = true
 [network]
 ip = "10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"
 """
+# What QEMU wants to know of a device besides its drive.
+_ATTACHED = {"ide-hd": ",bus=ide.0", "ide-cd": ",bus=ide.1", "nvme": ",serial=onejob"}
 _LOOK_S = 0.1
 
 
@@ -96,7 +98,7 @@ def _drive(name: str, path: Path, device: str, order: int) -> list[str]:
     options = "snapshot=on" if order == 1 else "cache=unsafe"
     return [
         "-drive", f"id={name},if=none,format=raw,{options},file={file}",
-        "-device", f"{device},drive={name},bootindex={order}",
+        "-device", f"{device},drive={name},bootindex={order}{_ATTACHED.get(device, '')}",
     ]  # fmt: skip
 
 
@@ -114,6 +116,8 @@ def install(machine: Machine, disk: Path, medium: Path, within: float) -> tuple[
                 )
             time.sleep(_LOOK_S)
         guest.target.console.drain(5)
+        if guest.runner.ended():
+            raise ServiceError(f"the machine failed:\n{guest.target.console.last_lines()}")
         return guest.since, guest.target.console.text()
 
 
