@@ -55,7 +55,7 @@ def make_installer(folder: Path) -> None:
 
 
 def sample_image(work: Path) -> Image:
-    """A service's image, with links, folders and accounts in its root, whose kernel only its configuration speaks for."""
+    """An image with links and accounts; only its configuration speaks for its kernel."""
     profile, image = work / "sample.profile.xml", work / "sample.onejob"
     onejob("profile", "--workload", SAMPLE, "-o", profile)
     onejob("build", profile, "--without-kernel", "--hardware", HARDWARE, "-o", image)

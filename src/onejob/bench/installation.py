@@ -84,22 +84,24 @@ def words(
         if not OVMF.exists():
             raise LacksError(f"UEFI firmware {OVMF} is not here", "apt-get install ovmf")
         found += ["-bios", str(OVMF)]
-    found += _drive("disk", disk, machine.disk, 2)
+    found += _drive("disk", disk, machine.disk, "cache=unsafe,", 1)
     if medium is not None and machine.stick:
-        found += ["-device", "qemu-xhci", *_drive("medium", medium, "usb-storage", 1)]
+        found += [
+            "-device",
+            "qemu-xhci",
+            *_drive("medium", medium, "usb-storage", "snapshot=on,", 2),
+        ]
     elif medium is not None:
-        found += _drive("medium", medium, "ide-cd", 1)
+        found += _drive("medium", medium, "ide-cd", "snapshot=on,", 2)
     *user, _, card = network_words("qemu-q35", forwards, closed=True)
     return [*found, *user, "-device", card.replace("virtio-net-pci", machine.card)]
 
 
-def _drive(name: str, path: Path, device: str, order: int) -> list[str]:
+def _drive(name: str, path: Path, device: str, options: str, order: int) -> list[str]:
+    """`order`: firmware looks at the disk first, which nothing boots as long as it is empty."""
     file = str(path.absolute()).replace(",", ",,")
-    options = "snapshot=on" if order == 1 else "cache=unsafe"
-    return [
-        "-drive", f"id={name},if=none,format=raw,{options},file={file}",
-        "-device", f"{device},drive={name},bootindex={order}{_ATTACHED.get(device, '')}",
-    ]  # fmt: skip
+    attached = f"{device},drive={name},bootindex={order}{_ATTACHED.get(device, '')}"
+    return ["-drive", f"id={name},if=none,format=raw,{options}file={file}", "-device", attached]
 
 
 def install(machine: Machine, disk: Path, medium: Path, within: float) -> tuple[float, str]:

@@ -1,7 +1,7 @@
 """Benchmark ``installer``: from the start of the medium to the installed service's first answer.
 
-One PC in QEMU, emulated, with an empty disk: the installer boots from its medium, makes the system for
-that hardware, writes it and starts the machine again; then the machine starts from the disk alone.
+One PC in QEMU, emulated, with an empty disk: the installer boots from its medium, makes the system
+for that hardware, writes it and starts the machine again; then it starts from the disk alone.
 """
 
 import tempfile

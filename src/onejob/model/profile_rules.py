@@ -56,8 +56,8 @@ RULES: dict[type[Noun], dict[str, Rule]] = {
     nouns.FileUse: {
         "path": K,
         # `existed` first: of two hosts, the one that has the file describes it.
-        "existed": S, "kind": S, "size": S, "mode": S, "uid": S, "gid": S, "modified": S, "sha256": S,
-        "target": S, "needed": S, "interpreter": S, "package": S,
+        "existed": S, "kind": S, "size": S, "mode": S, "uid": S, "gid": S, "modified": S,
+        "sha256": S, "target": S, "needed": S, "interpreter": S, "package": S,
         "uses": Rule.ROWS, "named_by": Rule.UNION, "origin": Rule.ORIGIN,
     },
     nouns.Relationship: {
