@@ -11,6 +11,7 @@ import pytest
 from built_plans import host_file
 from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
+from onejob.model.absent import AbsentPaths
 from onejob.model.image import Image
 from onejob.model.observations import MemoryUse
 from onejob.model.plan import CallDecision, Grant, Mount, PlannedFile
@@ -55,7 +56,7 @@ def build(program: Path, place: Path, argument: str = "once", **changes: Any) ->
     manager = plan_manager(profile, workload, arrays, False)
     manager = manager.model_copy(update=changes)
     plan = plan_of(
-        program, argument, memory=arrays, memory_manager=manager,
+        program, argument, memory=arrays, memory_manager=manager, absent=(absent_of(program),),
         mounts=(*MOUNTS, RUN, *manager_mounts(manager, arrays)), calls=calls(*CALLS, *OF_LOADER),
     )  # fmt: skip
     files = (*plan.files, *libraries(program), *manager_files(manager))
@@ -68,6 +69,10 @@ def build(program: Path, place: Path, argument: str = "once", **changes: Any) ->
         plan.model_copy(update={"files": files, "grants": grants}), write_profile(profile), place,
         with_kernel=False, cache=place.parent / "cache", progress=Quiet(),
     )  # fmt: skip
+
+
+def absent_of(program: Path) -> AbsentPaths:
+    return AbsentPaths(program=str(program), paths=("/etc/absent",), reason="for a test")
 
 
 def grant(path: Path | str, *rights: Any) -> Grant:
@@ -107,6 +112,21 @@ def counts_of(instance: HostInstance, folder: Path) -> MemoryUse | None:
         data += base64.b64decode(reply["data"])
     (folder / "1.counts").write_bytes(data)
     return read_memory_counts(folder / "1.counts")
+
+
+def test_23_files_that_a_running_image_looks_for_in_vain_are_told(
+    program: Path, tmp_path: Path
+) -> None:
+    with host_instance(build(program, tmp_path / "small.onejob", "look")) as instance:
+        await_output(instance, "allocated")
+        found = instance.observations()
+        assert instance.denials() == ()
+    missing = [each for each in found.unexpected_files if each.is_missing]
+    [refused] = [each for each in found.unexpected_files if not each.is_missing]
+    assert {each.path for each in missing} == {f"/etc/unexpected-{n}" for n in range(23)}
+    assert {(each.program, each.how, each.count) for each in missing} == {(str(program), "read", 2)}
+    assert (refused.path, refused.how, refused.count) == ("/etc/evil", "created", 1)
+    assert refused.error_name in ("EROFS", "EACCES")
 
 
 def test_blocks_of_a_running_image_are_counted(program: Path, tmp_path: Path) -> None:

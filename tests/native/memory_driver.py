@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from onejob.base.natives import native_path
 from onejob.builder.memory import LIBRARY, PLAN_VARIABLE, MemoryOptions, memory_plan_text
+from onejob.model.absent import AbsentPaths
 from onejob.model.observations import MemoryUse
 from onejob.model.plan import MemoryArray
 from onejob.planner.memory import reserved_blocks
@@ -33,6 +34,7 @@ class Manager:
         program: Path,
         arrays: Sequence[tuple[int, int, int]] = ARRAYS,
         options: MemoryOptions | None = None,
+        absent: Sequence[AbsentPaths] = (),
     ) -> None:
         rows = [
             MemoryArray(
@@ -46,7 +48,7 @@ class Manager:
             for smallest, size, blocks in arrays
         ]
         options = (options or MemoryOptions())._replace(counts=str(self.counts))
-        self.plan.write_text(memory_plan_text(rows, options))
+        self.plan.write_text(memory_plan_text(rows, options, absent))
 
     def run(self, *command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         preload = " ".join([str(native_path(LIBRARY).resolve()), more.pop("LD_PRELOAD", "")])

@@ -13,6 +13,7 @@ from memory_driver import Manager, compile_program
 
 from onejob.model.jsonfile import parse_json
 from onejob.model.observations import Observations
+from onejob.system.memory import read_unexpected_files
 
 pytestmark = [pytest.mark.root, pytest.mark.runc]
 
@@ -165,11 +166,27 @@ def test_counts_of_memory_are_read_as_python_reads_them(
     assert (found.static, found.dynamic) == (counts.static, counts.dynamic)
 
 
+def test_paths_that_were_asked_for_in_vain_are_told(container: Container, tmp_path: Path) -> None:
+    """23 of them, as Python reads them from the file of counts."""
+    manager = Manager(tmp_path)
+    program = compile_program(tmp_path, "paths.c")
+    manager.write_plan(program)
+    manager.check(program, "each", "/nowhere")
+    known, others = read_unexpected_files(manager.counts / "1.counts")
+    put_counts(container, (manager.counts / "1.counts").read_bytes())
+    container.start()
+    container.event("started")
+    found = observed(container)
+    assert len(found.unexpected_files) == 23
+    assert tuple(sorted(found.unexpected_files, key=lambda each: each.path)) == known
+    assert found.unexpected_files_unlisted == others == 0
+
+
 @pytest.mark.parametrize("rubbish", ["random", "ones", "short", "empty", "link", "pipe"])
 def test_rubbish_in_the_place_of_counts_is_borne(container: Container, rubbish: str) -> None:
     """Processes of the service may write anything there; it is told as no, or as odd, numbers."""
-    size = 147_456
-    head = b"OJMEMORY" + (1).to_bytes(4, "little")
+    size = 180_224
+    head = b"OJMEMORY" + (2).to_bytes(4, "little")
     content = {
         "random": head + random.Random(23).randbytes(size - len(head)),
         "ones": head + b"\xff" * (size - len(head)), "short": head, "empty": b"",

@@ -112,6 +112,11 @@ BAD_PLANS = {
     f"{HEAD}program /p\narray 1 32 1 0\narray 17 48 1 0\nend\n": (4, "arrays go from small to"),
     f"{HEAD}kernel-from 32\nprogram /p\narray 1 32 1 0\nend\n": (4, "come from the kernel"),
     f"{HEAD}program PROGRAM\nprogram PROGRAM\nend\n": (3, "the program was planned before"),
+    f"{HEAD}absent {23:016x}\nend\n": (2, "an absent path belongs to a program"),
+    f"{HEAD}program /p\nabsent 23\nend\n": (3, "absent, and 16 hexadecimal digits"),
+    f"{HEAD}program /p\nabsent {'A' * 16}\nend\n": (3, "absent, and 16 hexadecimal digits"),
+    f"{HEAD}program /p\nabsent {2:016x}\nabsent {2:016x}\nend\n": (4, "from small to large"),
+    f"{HEAD}program /p\nabsent {2:016x}\narray 1 16 1 0\nend\n": (4, "before absent paths"),
     HEAD + "program PROGRAM\n" + "".join(
         f"array {size - 15} {size} 1 0\n" for size in range(16, 16 * 65, 16)
     ) + "end\n": (66, "a program has at most 63 arrays"),

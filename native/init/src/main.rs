@@ -30,6 +30,7 @@ mod observe;
 mod output;
 mod own_pages;
 mod partition;
+mod paths;
 mod place;
 mod ports;
 mod privileges;

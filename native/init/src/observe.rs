@@ -205,7 +205,7 @@ impl<'a> Observer<'a> {
         format!(
             concat!(
                 r#"{{"format":1,"name":{},"time":{},"running_ms":{},"peaks":{{{},"sockets":{}}},"#,
-                r#""restarts":{},"last_end":{},"programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},"memory":{},"cores":{},{}}}"#,
+                r#""restarts":{},"last_end":{},"programs":{},"processes":{},"processes_unlisted":{},"denials":{},"denials_unlisted":{},{},"cores":{},{}}}"#,
             ),
             json::text(&self.instance.name),
             sys::unix_time(),
@@ -219,7 +219,7 @@ impl<'a> Observer<'a> {
             self.unlisted,
             denials.to_json(),
             denials.unlisted,
-            counts::list_as_json(),
+            counts::fields(),
             self.cores.as_ref().map_or(String::from("[]"), Cores::to_json),
             self.folders.fields(),
         )

@@ -1,4 +1,4 @@
-//! The file of statistics: how many blocks came from the arrays, and how many had to be relayed.
+//! The file of statistics: blocks from the arrays, relayed ones, and paths that were asked for in vain.
 //!
 //! One file for each program of the plan, shared by all its processes, so that its size is bounded.
 //! Every thread has counters of its own in it and adds by an ordinary store. The file survives the
@@ -13,12 +13,15 @@ use core::sync::atomic::{
 };
 
 use crate::arrays::Array;
+use crate::noted::{self, Folders, NotedPaths};
 use crate::plan::{MOST_ARRAYS, Plan};
+use crate::raw;
 use crate::sys::{self, Descriptor, PAGE_SIZE};
 use crate::text::Text;
+use crate::unexpected::{How, Name};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"OJMEMORY");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const SLOTS: usize = 256;
 const SIZES: usize = 512;
 /// Sizes that are looked at for one that is counted already.
@@ -45,7 +48,9 @@ struct Header {
     faults: AtomicU64,
     /// Threads that found no counters of their own, and share some: a little may be missing.
     uncounted: AtomicU64,
-    reserved: [AtomicU64; 120],
+    /// Paths that were asked for in vain, beyond those in `paths`; each time counts.
+    other_paths: AtomicU64,
+    reserved: [AtomicU64; 119],
     /// LENT, or 0 for counters that nobody has. Their first ones are everybody's.
     owners: [AtomicU32; SLOTS],
     path: [AtomicU64; PATH / 8],
@@ -72,13 +77,14 @@ struct SizeCount {
 pub struct File {
     header: Header,
     arrays: [ArrayCounts; MOST_ARRAYS + 1],
-    reserved: [AtomicU64; 256],
+    folders: Folders,
     sizes: [SizeCount; SIZES],
+    paths: NotedPaths,
     counters: [Counters; SLOTS],
 }
 
 const FILE_SIZE: usize = size_of::<File>();
-const _: () = assert!(size_of::<Header>() == PAGE_SIZE && FILE_SIZE == 147_456);
+const _: () = assert!(size_of::<Header>() == PAGE_SIZE && FILE_SIZE == 180_224);
 
 /// Counts where there is no file: they are never read, but then nobody has to ask.
 // SAFETY: all its fields are integers, for which zero is a value.
@@ -90,6 +96,11 @@ const LENT: u32 = 1;
 pub fn file() -> &'static File {
     // SAFETY: null, or a mapping of this size that stays; all bytes are valid atomics.
     unsafe { PLACE.load(Acquire).as_ref() }.unwrap_or(&NO_FILE)
+}
+
+/// Whether anybody will read what is counted.
+pub fn are_kept() -> bool {
+    !PLACE.load(Relaxed).is_null()
 }
 
 /// Counts in the plan's folder from now on; the error is an errno.
@@ -117,7 +128,7 @@ fn open(path: &Text, identity: u64) -> Result<*mut File, c_int> {
             Some(0) => file.resize(FILE_SIZE)?,
             // Whatever else lies there is left as it is, and makes room.
             _ => {
-                sys::remove(path);
+                raw::remove(path);
                 continue;
             }
         }
@@ -132,7 +143,7 @@ fn open(path: &Text, identity: u64) -> Result<*mut File, c_int> {
         // SAFETY: nobody refers to it.
         unsafe { sys::unmap(place.cast(), FILE_SIZE) };
         ready?;
-        sys::remove(path);
+        raw::remove(path);
     }
     Err(sys::EINVAL)
 }
@@ -202,6 +213,13 @@ impl File {
             }
         }
         self.header.other_sizes.fetch_add(1, Relaxed);
+    }
+
+    /// A path was asked for in vain; `hash` is its own.
+    pub fn note_path(&self, hash: u64, error: c_int, how: How, name: &Name) {
+        if !noted::note(&self.paths, &self.folders, (hash, error), how, name) {
+            self.header.other_paths.fetch_add(1, Relaxed);
+        }
     }
 
     /// After blocks were taken from an array's store.

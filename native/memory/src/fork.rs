@@ -9,6 +9,7 @@ use core::sync::atomic::{
     Ordering::{Relaxed, Release, SeqCst},
 };
 
+use crate::raw;
 use crate::sys;
 use crate::threads::{self, SHARDS};
 
@@ -46,7 +47,7 @@ pub fn enter() -> Gate {
             return Gate(inside);
         }
         inside.fetch_sub(1, Release);
-        sys::wait_briefly();
+        raw::wait_briefly();
     }
 }
 
@@ -67,7 +68,7 @@ unsafe extern "C" fn before() {
         .compare_exchange(0, number + 1, SeqCst, Relaxed)
         .is_err()
     {
-        sys::wait_briefly();
+        raw::wait_briefly();
     }
     let is_busy = || {
         let mut others = INSIDE.iter().take(threads::used()).enumerate();
@@ -77,7 +78,7 @@ unsafe extern "C" fn before() {
         if !is_busy() {
             return;
         }
-        sys::wait_briefly();
+        raw::wait_briefly();
     }
 }
 

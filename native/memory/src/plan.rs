@@ -11,6 +11,7 @@
 //! delay 0
 //! program /usr/sbin/nginx
 //! array 17 32 120 8
+//! absent 89be207ddd6c7cbb
 //! end
 //! ```
 
@@ -28,6 +29,9 @@ pub const MOST_DELAY: u64 = 256;
 /// PATH_MAX, with room for the names of counts files.
 const MOST_PATH: usize = 4000;
 const HEAD: &[u8] = b"onejob-memory 1";
+/// How a line of an absent path begins, and of what the rest is.
+pub const ABSENT: &[u8] = b"absent ";
+pub const ABSENT_DIGITS: usize = 16;
 
 /// `blocks` blocks of `size` bytes, for requests of `smallest` bytes and more; `spare` of them are for
 /// the caches of threads.
@@ -55,6 +59,8 @@ pub struct Plan<'a> {
     pub section: usize,
     /// Tells this program's arrays from those of another plan.
     pub identity: u64,
+    /// Its lines of absent paths: where in the text the first one begins, and how many follow each other.
+    pub absent: (usize, usize),
 }
 
 /// Why a plan file is refused.
@@ -82,6 +88,7 @@ impl Plan<'_> {
             row_count: 0,
             section: 0,
             identity: 0,
+            absent: (0, 0),
         }
     }
 
@@ -94,10 +101,12 @@ impl Plan<'_> {
 pub fn parse<'a>(text: &'a [u8], program: &[u8]) -> Result<Plan<'a>, Refusal> {
     let mut reader = Reader {
         plan: Plan::empty(),
+        start: text.as_ptr().addr(),
         program,
         sections: 0,
         is_ours: false,
         previous: None,
+        last_absent: b"",
         memory: 0,
         given: 0,
     };
@@ -127,11 +136,14 @@ pub fn parse<'a>(text: &'a [u8], program: &[u8]) -> Result<Plan<'a>, Refusal> {
 
 struct Reader<'a, 'b> {
     plan: Plan<'a>,
+    /// The address of the text.
+    start: usize,
     program: &'b [u8],
     sections: usize,
     is_ours: bool,
     /// Of the program that is being read.
     previous: Option<Row>,
+    last_absent: &'a [u8],
     memory: u64,
     /// A bit for each setting that was given: none may be given twice.
     given: u32,
@@ -145,6 +157,7 @@ impl<'a> Reader<'a, '_> {
         match key {
             b"program" => self.begin_program(value),
             b"array" => self.add_array(value),
+            b"absent" => self.add_absent(value),
             _ if self.sections > 0 => Err("no setting may follow the first program"),
             _ => self.set(key, value),
         }
@@ -186,6 +199,7 @@ impl<'a> Reader<'a, '_> {
         let program = path(value)?;
         self.sections += 1;
         self.previous = None;
+        self.last_absent = b"";
         self.memory = 0;
         self.is_ours = program == self.program;
         if self.is_ours {
@@ -201,6 +215,9 @@ impl<'a> Reader<'a, '_> {
     fn add_array(&mut self, value: &[u8]) -> Result<(), &'static str> {
         if self.sections == 0 {
             return Err("an array belongs to a program");
+        }
+        if !self.last_absent.is_empty() {
+            return Err("arrays come before absent paths");
         }
         let row = parse_row(value)?;
         if self.previous.is_some_and(|last| row.smallest <= last.size) {
@@ -220,6 +237,27 @@ impl<'a> Reader<'a, '_> {
             *place.ok_or("a program has at most 63 arrays")? = row;
             plan.row_count += 1;
             plan.identity = hash(plan.identity, value);
+        }
+        Ok(())
+    }
+
+    /// Lines of one length, in order: they are searched where they stand (`absent.rs`).
+    fn add_absent(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+        if self.sections == 0 {
+            return Err("an absent path belongs to a program");
+        }
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if value.len() != ABSENT_DIGITS || !value.iter().all(is_digit) {
+            return Err("an absent path is: absent, and 16 hexadecimal digits");
+        }
+        if value <= self.last_absent {
+            return Err("absent paths go from small to large");
+        }
+        self.last_absent = value;
+        if self.is_ours {
+            let (first, count) = self.plan.absent;
+            let here = value.as_ptr().addr() - self.start - ABSENT.len();
+            self.plan.absent = (if count == 0 { here } else { first }, count + 1);
         }
         Ok(())
     }
@@ -286,8 +324,8 @@ fn path(word: &[u8]) -> Result<&[u8], &'static str> {
     Ok(word)
 }
 
-/// FNV-1a, with an end mark.
-fn hash(start: u64, bytes: &[u8]) -> u64 {
+/// FNV-1a, with an end mark; `start` is 0 or what came out for the bytes before.
+pub fn hash(start: u64, bytes: &[u8]) -> u64 {
     let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     let start = if start == 0 {
         0xcbf2_9ce4_8422_2325

@@ -9,8 +9,11 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use crate::absent;
 use crate::arrays::{self, Layout};
+use crate::asked;
 use crate::counts;
+use crate::folder;
 use crate::fork;
 use crate::plan::{self, LARGEST, Plan};
 use crate::sys::{self, Descriptor};
@@ -76,6 +79,7 @@ fn lay_out() {
             text.append(b"): set ONEJOB_MEMORY_PLAN to a plan, or do not set it");
         }),
     }
+    asked::look_up();
     threads::begin_first();
     threads::watch_ends();
     fork::watch();
@@ -91,7 +95,7 @@ fn follow(path: &CStr, file: &Descriptor) {
     // SAFETY: a new mapping of this size.
     let buffer = unsafe { core::slice::from_raw_parts_mut(place.cast::<u8>(), size) };
     match file.read_into(buffer) {
-        Ok(text) if text.len() <= plan::MOST_BYTES => obey(path, text),
+        Ok(text) if text.len() <= plan::MOST_BYTES => obey(path, file, text),
         Ok(_) => refuse(path, |text| {
             text.append(b"is larger than 256 KiB");
         }),
@@ -105,7 +109,7 @@ fn follow(path: &CStr, file: &Descriptor) {
     unsafe { sys::unmap(place, size) };
 }
 
-fn obey(path: &CStr, text: &[u8]) {
+fn obey(path: &CStr, file: &Descriptor, text: &[u8]) {
     let mut buffer = [0; 4096];
     let program = sys::program(&mut buffer);
     let plan = match plan::parse(text, program) {
@@ -121,6 +125,8 @@ fn obey(path: &CStr, text: &[u8]) {
     KERNEL_FROM.store(plan.kernel_from, Relaxed);
     DELAY.store(plan.delay, Relaxed);
     if plan.section > 0 {
+        absent::begin(file, text.len(), plan.absent);
+        folder::begin();
         lay_out_arrays(path, &plan, program);
     }
 }

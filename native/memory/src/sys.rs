@@ -3,10 +3,10 @@
 //! None of them allocates. The libc crate is avoided because its `std` feature, switched on by any
 //! other member of the workspace, would link std into this object.
 
-use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int, c_uint, c_ulong, c_void};
 use core::ptr;
-use core::sync::atomic::AtomicU32;
+
+use crate::raw;
 
 pub const RTLD_NEXT: *mut c_void = -1_isize as *mut c_void;
 pub const RTLD_DEFAULT: *mut c_void = ptr::null_mut();
@@ -26,9 +26,12 @@ const O_NOFOLLOW: c_int = 0o400_000;
 const SEEK_END: c_int = 2;
 
 const PROT_NONE: c_int = 0;
+const PROT_READ: c_int = 1;
 const PROT_READ_WRITE: c_int = 1 | 2;
 const MAP_SHARED: c_int = 1;
+const MAP_PRIVATE: c_int = 2;
 const MAP_PRIVATE_ANONYMOUS: c_int = 2 | 0x20;
+const MAP_POPULATE: c_int = 0x8000;
 const MAP_NORESERVE: c_int = 0x4000;
 const MAP_FAILED: *mut c_void = -1_isize as *mut c_void;
 const MREMAP_MAYMOVE: c_int = 1;
@@ -36,7 +39,7 @@ const MREMAP_FIXED: c_int = 2;
 const MADV_HUGEPAGE: c_int = 14;
 const MADV_POPULATE_WRITE: c_int = 23;
 const MADV_GUARD_INSTALL: c_int = 102;
-const AT_FDCWD: c_int = -100;
+pub const AT_FDCWD: c_int = -100;
 const AT_SECURE: c_ulong = 23;
 const AT_RANDOM: c_ulong = 25;
 const AT_EXECFN: c_ulong = 31;
@@ -63,11 +66,9 @@ unsafe extern "C" {
     pub fn pthread_setspecific(key: c_uint, value: *const c_void) -> c_int;
     fn getauxval(kind: c_ulong) -> c_ulong;
     fn readlinkat(folder: c_int, path: *const c_char, target: *mut u8, size: usize) -> isize;
-    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn read(descriptor: c_int, buffer: *mut u8, size: usize) -> isize;
     fn write(descriptor: c_int, text: *const u8, size: usize) -> isize;
     fn close(descriptor: c_int) -> c_int;
-    fn unlink(path: *const c_char) -> c_int;
     fn ftruncate(descriptor: c_int, length: i64) -> c_int;
     fn lseek(descriptor: c_int, offset: i64, origin: c_int) -> i64;
     fn mmap(
@@ -126,13 +127,18 @@ pub fn start_variable(name: &[u8]) -> Option<&'static CStr> {
     None
 }
 
-/// Where this program lies, as far as it fits. Without /proc, as it was named when it was started.
-pub fn program(buffer: &mut [u8]) -> &[u8] {
-    const LINK: &CStr = c"/proc/self/exe";
+/// Where a symbolic link leads, as far as it fits; empty where there is none.
+pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     let (place, size) = (buffer.as_mut_ptr(), buffer.len());
     // SAFETY: at most as many bytes are written as there are.
-    let length = unsafe { readlinkat(AT_FDCWD, LINK.as_ptr(), place, size) };
-    if let Ok(length) = usize::try_from(length) {
+    let length = unsafe { readlinkat(AT_FDCWD, path.as_ptr(), place, size) };
+    &buffer[..usize::try_from(length).unwrap_or(0)]
+}
+
+/// Where this program lies, as far as it fits. Without /proc, as it was named when it was started.
+pub fn program(buffer: &mut [u8]) -> &[u8] {
+    let length = read_link(c"/proc/self/exe", buffer).len();
+    if length > 0 {
         return &buffer[..length];
     }
     // SAFETY: 0, or a C string that stays.
@@ -155,41 +161,12 @@ pub fn random() -> [u8; 16] {
     }
 }
 
-/// Lets other threads go on for some time.
-///
-/// By futex(2), which every process with threads calls anyway: nobody wakes this one.
-pub fn wait_briefly() {
-    const FUTEX: usize = 202;
-    const WAIT_PRIVATE: usize = 128;
-    static NEVER: AtomicU32 = AtomicU32::new(0);
-    let time: [i64; 2] = [0, 50_000];
-    // SAFETY: futex(2) with four arguments, of which it reads the last; rcx and r11 are the kernel's.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") FUTEX => _,
-            in("rdi") NEVER.as_ptr(),
-            in("rsi") WAIT_PRIVATE,
-            in("rdx") 0,
-            in("r10") time.as_ptr(),
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-}
-
 /// A descriptor that closes itself.
 pub struct Descriptor(c_int);
 
 impl Descriptor {
     fn open(path: &CStr, flags: c_int) -> Result<Self, c_int> {
-        // SAFETY: a C string; the mode is used where a file is made.
-        let descriptor = unsafe { open(path.as_ptr(), flags | O_CLOEXEC, 0o600) };
-        if descriptor < 0 {
-            return Err(errno());
-        }
-        Ok(Descriptor(descriptor))
+        raw::open(path, flags | O_CLOEXEC, 0o600).map(Descriptor)
     }
 
     /// For reading.
@@ -232,6 +209,10 @@ impl Descriptor {
         }
     }
 
+    pub fn map_to_read(&self, size: usize) -> Result<*mut c_void, c_int> {
+        map(size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, self.0)
+    }
+
     pub fn map_shared(&self, size: usize) -> Result<*mut c_void, c_int> {
         map(size, PROT_READ_WRITE, MAP_SHARED, self.0)
     }
@@ -242,11 +223,6 @@ impl Drop for Descriptor {
         // SAFETY: owned, and not used afterwards.
         unsafe { close(self.0) };
     }
-}
-
-pub fn remove(path: &CStr) {
-    // SAFETY: a C string.
-    unsafe { unlink(path.as_ptr()) };
 }
 
 pub fn print(text: &[u8]) {

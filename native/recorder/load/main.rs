@@ -1,9 +1,11 @@
 //! onejob-malloc-load CASE PAIRS: what a pair of malloc and free costs in nanoseconds of processor
 //! time, in one of some patterns, or as a trace has it (`replay.rs`). `onejob bench malloc-cost` runs
 //! it with and without the recorder, `malloc-speed` and `malloc-traces` with one allocator or another.
+//! `path-cost` has it ask for a path instead (`ask.rs`).
 //!
 //! Apart from the pattern it does nothing: the blocks are not touched beyond their first byte.
 
+mod ask;
 mod replay;
 
 use std::env::args;
@@ -226,6 +228,18 @@ fn main() {
     {
         return println!("{:.3}", measure(pairs));
     }
+    if let [_, name, function, path, count] = &words[..]
+        && name == "ask"
+        && let Some(count) = count.parse().ok().filter(|&count| count > 0)
+    {
+        match ask::ask(function, path, count, thread_time) {
+            Ok(cost) => return println!("{cost:.3}"),
+            Err(reason) => {
+                eprintln!("onejob-malloc-load: {reason}");
+                exit(1);
+            }
+        }
+    }
     if let [_, name, path, pairs] = &words[..]
         && name == "replay"
         && let Ok(pairs) = pairs.parse()
@@ -248,6 +262,7 @@ fn main() {
         let own = OWN_CASES.map(|case| case.0).join("|");
         eprintln!("usage: onejob-malloc-load {names}|{own} PAIRS (at least {SET})");
         eprintln!("       onejob-malloc-load replay TRACE PAIRS");
+        eprintln!("       onejob-malloc-load ask open|stat PATH COUNT");
         exit(2);
     };
     if threads == 1 {

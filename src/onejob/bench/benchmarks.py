@@ -16,6 +16,7 @@ from onejob.bench.malloc_traces import measure_malloc_traces
 from onejob.bench.memory_floor import measure_memory_floor
 from onejob.bench.memory_static import measure_memory_static
 from onejob.bench.million import measure_million
+from onejob.bench.path_cost import measure_path_cost
 from onejob.bench.profile_cost import measure_profile_cost
 from onejob.bench.ptrace_cost import measure_ptrace_cost
 from onejob.bench.redis_cost import measure_redis_cost
@@ -36,6 +37,7 @@ BENCHMARKS = (
     Benchmark("malloc-cost", measure_malloc_cost),
     Benchmark("malloc-speed", measure_malloc_speed),
     Benchmark("malloc-traces", measure_malloc_traces),
+    Benchmark("path-cost", measure_path_cost),
     Benchmark("memory-static", measure_memory_static),
     Benchmark("ptrace-cost", measure_ptrace_cost),
     Benchmark("row-cost", measure_row_cost),

@@ -49,6 +49,12 @@ MALLOC_TRACES_LIBC = Promise(
 MALLOC_TRACES_BEST = Promise(
     "malloc-traces", "requests recorded from services, of the best other's, worst service", 1, "x"
 )
+PATH_COST = Promise(
+    "path-cost",
+    "added to open or stat of a file that is there by noting unexpected files",
+    10,
+    "ns",
+)
 FORK_SPEED = Promise("malloc-speed", "fork and first malloc in the child, of glibc's", 1, "x")
 MEMORY_RELAYED = Promise(
     "memory-static", "blocks that no array gave, of all under all drills", 0.1, "%"
@@ -89,7 +95,7 @@ GALLERY_FAILS = Promise("gallery", "rehearsals of the gallery that do not pass, 
 PROMISES = (
     IMAGE_BYTES, ROOT_FILES, ALLOWED_CALLS, BOOT_RATIO, HOST_START, MEMORY_FLOOR, PROBE_COST,
     CALL_COST, RECORDER_COST, REDIS_COST, MALLOC_COST, MALLOC_SPEED_LIBC, MALLOC_SPEED_BEST,
-    MALLOC_TRACES_LIBC, MALLOC_TRACES_BEST,
+    MALLOC_TRACES_LIBC, MALLOC_TRACES_BEST, PATH_COST,
     FORK_SPEED, MEMORY_RELAYED, MEMORY_GROWTH, MEMORY_FAULTS, PTRACE_COST, STOCK_GUEST, STOCK_HOST,
     ROW_COST, EVENTS_LOST, MILLION_CPU, MILLION_MEMORY, IMAGE_TIME,
     KERNEL_COLD, KERNEL_LEAF, KERNEL_AGAIN, INSTALLATION, ATTACKS_ON_HOST, ATTACKS_IN_GUEST,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
+from onejob.model.absent import AbsentPaths, path_key
 from onejob.model.errors import BuildError
 from onejob.model.plan import MemoryArray, Plan
 
@@ -15,7 +16,9 @@ MOST_BYTES = 256 * 1024
 KERNEL_FROM = 256 * 1024 + 1
 """Blocks of so many bytes and more come from the kernel: no array has such."""
 MOST_DELAY = 256
-COUNTS_BYTES = 147_456
+MOST_ABSENT = 6000
+"""Of all programs; those that are more stand in the observations, and are told from news there."""
+COUNTS_BYTES = 180_224
 """Of a program's file of counts (native/memory/src/counts.rs)."""
 
 
@@ -32,8 +35,10 @@ class MemoryOptions(NamedTuple):
     delay: int = 0
 
 
-def memory_plan_text(arrays: Iterable[MemoryArray], options: MemoryOptions) -> str:
-    """The plan file for `arrays`, by program and ascending size as in a Plan.
+def memory_plan_text(
+    arrays: Iterable[MemoryArray], options: MemoryOptions, absent: Iterable[AbsentPaths] = ()
+) -> str:
+    """The plan file for `arrays`, by program and ascending size as in a Plan, and `absent` paths.
 
     BuildError for what the library would refuse.
     """
@@ -50,9 +55,13 @@ def memory_plan_text(arrays: Iterable[MemoryArray], options: MemoryOptions) -> s
         f"huge-pages {_word(options.huge_pages)}",
         f"delay {options.delay}",
     ]
+    keys, left = {row.program: row.paths for row in absent}, MOST_ABSENT
     for program, rows in groupby(arrays, key=lambda row: row.program):
         lines.append(f"program {_path(program)}")
         lines += [f"array {row.smallest} {row.block_size} {row.blocks} {row.spare}" for row in rows]
+        paths = keys.get(program, ())[:left]
+        lines += [f"absent {key:016x}" for key in sorted({path_key(path) for path in paths})]
+        left -= len(paths)
     text = "\n".join([*lines, "end", ""])
     if len(text.encode()) > MOST_BYTES:
         raise BuildError(
@@ -68,7 +77,7 @@ def manager_text(plan: Plan) -> str:
     if manager.kind == "none":
         return ""
     options = MemoryOptions(counts=manager.counts, unsafe_free=manager.unsafe_free)
-    return memory_plan_text(plan.memory, options)
+    return memory_plan_text(plan.memory, options, plan.absent)
 
 
 def counted_programs(plan: Plan) -> int:

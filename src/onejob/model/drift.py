@@ -9,6 +9,7 @@ from onejob.model.observations import HeldAtOnce, MemoryUse, Observations
 from onejob.model.paths import is_below
 from onejob.model.profile import Profile, ProgramPeak
 from onejob.model.profile_observed import allocations_of, argument_values
+from onejob.model.unexpected import Unexpected, unexpected_of
 
 # Of all blocks, so many must come from arrays for a profile of memory to be called accurate.
 MIN_STATIC_SHARE = 0.999
@@ -55,6 +56,7 @@ def find_drift(
         *_peaks(profile, found, tolerance_percent),
         *(each for use in found.memory for each in _memory(profile, use)),
         *_files(profile, found),
+        *_asked_in_vain(profile, found),
     ]
     return tuple(sorted(drifted, key=lambda each: not each.matters))
 
@@ -150,6 +152,44 @@ def _memory(profile: Profile, use: MemoryUse) -> Iterator[Drifted]:
         yield Drifted(
             kind="memory", object=f"{use.program} free", profiled=0, observed=use.faults, what=what
         )
+
+
+def _asked_in_vain(profile: Profile, found: Observations) -> Iterator[Drifted]:
+    """Path by path; names that were to be expected in a folder are one fact of it."""
+    expected: dict[tuple[str, str], list[int]] = {}
+    for each in unexpected_of(profile, found):
+        if each.expected_in:
+            key = (each.seen.program, each.expected_in)
+            expected.setdefault(key, []).append(each.seen.count)
+        else:
+            yield _unexpected(each)
+    for (program, folder), counts in expected.items():
+        yield Drifted(
+            kind="file", object=f"{program} {folder}", profiled=0, observed=sum(counts),
+            what=f"{program} looked for {len(counts)} names below {folder} in vain, where names "
+            "were not its own when profiled, either",
+            matters=False,
+        )  # fmt: skip
+    if found.unexpected_files_unlisted:
+        count = found.unexpected_files_unlisted
+        what = "files were asked for in vain, and more of them than are listed"
+        yield Drifted(
+            kind="file", object="unlisted", profiled=0, observed=count, what=what, matters=False
+        )
+
+
+def _unexpected(each: Unexpected) -> Drifted:
+    seen, known = each.seen, each.file is not None and each.file.kind != "missing"
+    if not seen.is_missing:
+        what = f"{seen.program} was refused {seen.path} ({seen.how}, {seen.error_name})"
+    elif known:
+        what = f"{seen.program} looked for {seen.path}, which was there when profiled"
+    else:
+        what = f"{seen.program} looked for {seen.path} in vain, which it never did when profiled"
+    return Drifted(
+        kind="file", object=f"{seen.program} {seen.path}", profiled=0, observed=seen.count,
+        what=what, matters=each.matters,
+    )  # fmt: skip
 
 
 def _files(profile: Profile, found: Observations) -> Iterator[Drifted]:

@@ -4,12 +4,13 @@ Process 1 looks every few seconds and writes them to the data partition; so a pe
 before the next look is not in them, but resident memory, of which the kernel keeps the peak.
 """
 
+import errno
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from onejob.model.noun import Noun
-from onejob.model.profile import Count, Phase, Role
+from onejob.model.profile import Count, How, Phase, Role
 from onejob.model.syscalls import call_name
 
 Text = Annotated[str, Field(max_length=4096)]
@@ -144,6 +145,30 @@ class MemoryUse(Noun):
         return self.static / (self.static + self.dynamic) if self.dynamic else 1.0
 
 
+class UnexpectedFile(Noun):
+    """A path that `program` asked for in vain, `count` times, and that it did not so when profiled.
+
+    `error` is the errno, `how` what the first call was to do with it. A path is cut at 224 bytes.
+    Processes of the service write these facts: they say what an honest service did.
+    """
+
+    program: Text
+    path: Annotated[str, Field(max_length=4096, pattern=r"^/")]
+    how: How
+    error: Annotated[int, Field(ge=0, lt=2**32)]
+    count: Large
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there was nothing; otherwise it was refused."""
+        return self.error in (errno.ENOENT, errno.ENOTDIR)
+
+    @property
+    def error_name(self) -> str:
+        """Such as ``ENOENT``."""
+        return errno.errorcode.get(self.error, str(self.error))
+
+
 class CoreFile(Noun):
     """The memory of a process that `signal` ended, kept as `file` in `.onejob` of the data.
 
@@ -180,6 +205,8 @@ class Observations(Noun):
     denials: tuple[Denied, ...]
     denials_unlisted: Count = 0
     memory: tuple[MemoryUse, ...] = ()
+    unexpected_files: tuple[UnexpectedFile, ...] = ()
+    unexpected_files_unlisted: Large = 0
     cores: tuple[CoreFile, ...] = ()
     folders: tuple[Folder, ...] = ()
     folders_cut: bool = False

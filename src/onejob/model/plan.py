@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from onejob.model.absent import AbsentPaths
 from onejob.model.hardware import Hardware
 from onejob.model.job import JobDecision
 from onejob.model.noun import Noun
@@ -215,12 +216,10 @@ class MemoryManager(Noun):
 class Dimension(Noun):
     """Something of the system that has a size, decided once from profile and hardware.
 
-
     `kind` says who holds it: the `machine` that must have as much, a resource `limit` of each
     process (setrlimit(2) names), a `sysctl`, the `cgroup` of a container, the `schedule` of the
     service's processes, a `share` of the data partition, or the `kernel` as it is built and
-    started. `source` is the fact that it
-    was decided from, `head_room` what was added to it.
+    started. `source` is the fact that it was decided from, `head_room` what was added to it.
     """
 
     name: str
@@ -370,6 +369,7 @@ class Plan(Noun):
     logs: tuple[Log, ...] = ()
     memory: tuple[MemoryArray, ...]
     memory_manager: MemoryManager = MemoryManager()
+    absent: tuple[AbsentPaths, ...] = ()
     dimensions: tuple[Dimension, ...]
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...]

@@ -1,10 +1,12 @@
 """What a running instance showed, as a profile of its own, to be merged with the one it came from.
 
-It has the calls that were denied, the peaks, and the blocks that no array had. A denied call is a
-call that something in the instance made: the service on a way that no drill took, or an attacker.
+It has the calls that were denied, the peaks, the blocks that no array had, and the paths that were
+asked for in vain. A denied call, or an unexpected path, is one that something in the instance asked
+for: the service on a way that no drill took, or an attacker.
 """
 
-from collections.abc import Iterator, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Set
 
 from onejob.model.errors import InputError
 from onejob.model.observations import Denied, MemoryUse, Observations
@@ -12,6 +14,8 @@ from onejob.model.profile import (
     Argument,
     CallUse,
     DrillRun,
+    FileUse,
+    How,
     MemoryAllocation,
     Profile,
     ProgramAllocation,
@@ -19,11 +23,11 @@ from onejob.model.profile import (
     Provenance,
     RoleCall,
     SystemCall,
+    Use,
 )
 from onejob.model.profile_rules import MAX_COUNT
+from onejob.model.unexpected import PRODUCTION, Unexpected, unexpected_of
 
-# The drill under which what was observed stands in a profile.
-PRODUCTION = "production"
 _EPERM = 1
 # Calls that policies may look into, and at which arguments, as the probe notes them
 # (native/probe/src/calls.rs).
@@ -43,7 +47,8 @@ def profile_observed(
 ) -> Profile:
     """A profile with what `found` has and `known`, the instance's profile, lacks.
 
-    The calls `without` stay denied. InputError where the observations are of another service.
+    The calls and paths `without` stay out of it. InputError where the observations are of another
+    service.
     """
     if found.name != known.name:
         raise InputError(f"observations of {found.name!r}, and a profile of {known.name!r}")
@@ -75,12 +80,37 @@ def profile_observed(
             )
             for held in found.programs
         ),
+        files=_files(
+            each
+            for each in unexpected_of(known, found)
+            if each.matters and not {each.path, each.seen.path} & without
+        ),
         allocations=tuple(memory),
         memory_allocations=tuple(
             MemoryAllocation(block_size=size, number_of_blocks=by_size[size])
             for size in sorted(by_size)
         ),
     )  # fmt: skip
+
+
+def _files(news: Iterable[Unexpected]) -> tuple[FileUse, ...]:
+    """Missing paths as missing, refused ones as the use that was wanted of what the profile has.
+
+    What was there when profiled, and is missing in the instance, is no news to a profile.
+    """
+    uses: defaultdict[str, list[Use]] = defaultdict(list)
+    known: dict[str, FileUse] = {}
+    for each in news:
+        seen = each.seen
+        if seen.is_missing and each.file is not None and each.file.kind != "missing":
+            continue
+        how: How = "missing" if seen.is_missing else seen.how
+        count = min(seen.count, MAX_COUNT)
+        uses[each.path].append(Use(program=seen.program, drill=PRODUCTION, how=how, count=count))
+        known[each.path] = each.file or FileUse(path=each.path, kind="missing", existed=False)
+    return tuple(
+        known[path].model_copy(update={"uses": tuple(uses[path])}) for path in sorted(uses)
+    )
 
 
 def _provenance(known: Profile) -> Provenance | None:

@@ -16,7 +16,7 @@ PRELOAD = "/etc/ld.so.preload"
 FOLDER = "/etc/onejob"
 """Of its plan file, which the builder writes."""
 COUNTS = "/run/onejob/memory"
-COUNTS_KIB = 144
+COUNTS_KIB = 176
 """Of each program's file of counts (native/memory/src/counts.rs)."""
 # Tables of the library itself and of its first thread, private to each process.
 _LIBRARY_KIB = 160

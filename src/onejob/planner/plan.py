@@ -23,6 +23,7 @@ from onejob.model.plan import (
 from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload
+from onejob.planner.absent import plan_absent
 from onejob.planner.accounts import account_named, account_texts, idle_libraries, service_folders
 from onejob.planner.arguments import (
     Chosen,
@@ -121,6 +122,7 @@ def make_plan(
         logs=logs,
         memory=arrays,
         memory_manager=manager,
+        absent=plan_absent(profile, {array.program for array in arrays}, mounts, left_out),
         dimensions=plan_dimensions(evidence, machine, chosen) + plan_share(profile, mounts, logs),
         settings=plan_settings(chosen),
         capabilities=_plan_capabilities(evidence, service),

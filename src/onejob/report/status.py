@@ -30,6 +30,7 @@ def status_tables(found: Observations, plan: Plan) -> tuple[Table, ...]:
         _programs(found),
         _memory(found),
         _denials(found.denials),
+        _unexpected_files(found),
     )
     return tuple(table for table in tables if table.rows)
 
@@ -121,6 +122,17 @@ def _denials(denials: Iterable[Denied]) -> Table:
         for each in denials
     )  # fmt: skip
     return Table("denied", ("times", "call", "program", "role", "phase", "first with"), rows)
+
+
+def _unexpected_files(found: Observations) -> Table:
+    rows = tuple(
+        (str(each.count), shown(each.path), each.how, each.error_name, shown(each.program))
+        for each in found.unexpected_files
+    )
+    others = found.unexpected_files_unlisted
+    more = f" (and {others} times others, which are not listed)" if others else ""
+    heads = ("times", "path", "to be", "error", "program")
+    return Table(f"files asked for in vain{more}", heads, rows)
 
 
 def shown(text: str) -> str:

@@ -1,7 +1,7 @@
-"""What the static memory manager counts: blocks from arrays against relayed ones, by size.
+"""What the static memory manager counts: blocks from arrays and relayed ones, by size, and paths.
 
-The layout is that of ``native/memory/src/counts.rs``. One file for each program, which its
-processes may write: nothing in it is trusted.
+The layout is that of ``native/memory/src/counts.rs`` and ``noted.rs``. One file for each program,
+which its processes may write: nothing in it is trusted.
 """
 
 import os
@@ -10,12 +10,13 @@ import struct
 from pathlib import Path
 
 from onejob.model.errors import InputError
-from onejob.model.observations import ArrayUse, MemoryUse, UnexpectedSize
+from onejob.model.observations import ArrayUse, MemoryUse, UnexpectedFile, UnexpectedSize
+from onejob.model.profile import How
 
 SUFFIX = ".counts"
 
 _MAGIC = b"OJMEMORY"
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = 64  # rows in the file; the first one stands for no array
 _SLOTS = 256
 _SIZES = 512
@@ -26,7 +27,15 @@ _ARRAY = struct.Struct("=4Q")
 _ARRAYS_START = 4096
 _SIZE = struct.Struct("=2Q")
 _SIZES_START = 8192
-_SLOTS_START = _SIZES_START + _SIZES * _SIZE.size
+_PATHS = 128
+_NOTED = struct.Struct("=QQIIII224s")
+_PATHS_START = _SIZES_START + _SIZES * _SIZE.size
+_OTHER_PATHS_START = 64
+_SLOTS_START = _PATHS_START + _PATHS * _NOTED.size
+_HOW: tuple[How, ...] = (
+    "read", "written", "appended", "created", "listed", "looked-up", "executed", "removed",
+    "changed", "renamed-from",
+)  # fmt: skip
 _SLOT_SIZE = _ARRAYS * 8
 FILE_SIZE = _SLOTS_START + _SLOTS * _SLOT_SIZE
 _MOST = 2**48  # counts and sizes are below: more than any machine has, and sums stay numbers
@@ -80,8 +89,27 @@ def _read_array(data: bytes, number: int) -> tuple[int, int, int, int, int]:
 
 def _read_sizes(data: bytes) -> dict[int, int]:
     """By requested size; the file has them plus one, so that 0 is none."""
-    sizes = data[_SIZES_START:_SLOTS_START]
+    sizes = data[_SIZES_START:_PATHS_START]
     return {key - 1: count for key, count in sorted(_SIZE.iter_unpack(sizes)) if key and count}
+
+
+def read_unexpected_files(path: Path) -> tuple[tuple[UnexpectedFile, ...], int]:
+    """Of one file, by path, and how many times others were asked for."""
+    counts, data = read_memory_counts(path), _read(path)
+    if counts is None:
+        return (), 0
+    found = [
+        UnexpectedFile(
+            program=counts.program, path=name[:length].decode(errors="replace"),
+            how=_HOW[how - 1], error=error, count=count,
+        )
+        for _, count, error, how, length, _, name in _NOTED.iter_unpack(
+            data[_PATHS_START:_SLOTS_START]
+        )
+        if length and 0 < how <= len(_HOW)
+    ]  # fmt: skip
+    others = int.from_bytes(data[_OTHER_PATHS_START:][:8], "little")
+    return tuple(sorted(found, key=lambda each: each.path)), others
 
 
 def _read(path: Path) -> bytes:

@@ -98,8 +98,23 @@ def metrics_of(found: Observations, plan: Plan) -> Iterator[Metric]:
         for array in use.arrays
     ]
     yield _counter("relayed_blocks", "of arrays that were used up", ["program", "size"], relayed)
+    yield _counter(
+        "unexpected_files", "files asked for in vain, and not so when profiled",
+        ["program", "error"], _unexpected_files(found),
+    )  # fmt: skip
     faults = [((use.program,), use.faults) for use in found.memory]
     yield _counter("wrong_frees", "frees of what was not a block", ["program"], faults)
+
+
+def _unexpected_files(found: Observations) -> "Rows":
+    """Not by path: names may be a client's, and many."""
+    counts: dict[tuple[str, ...], int] = {}
+    for each in found.unexpected_files:
+        key = (each.program, each.error_name)
+        counts[key] = counts.get(key, 0) + each.count
+    if found.unexpected_files_unlisted:
+        counts["", "unlisted"] = found.unexpected_files_unlisted
+    return list(counts.items())
 
 
 def _processes(found: Observations) -> Metric:

@@ -1,5 +1,6 @@
 """From observations to the next profile, and to the plan that allows what was denied."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import small_world
 from onejob.cli.main import app
 from onejob.model.errors import InputError
 from onejob.model.jsonfile import load_json, to_json
-from onejob.model.observations import Observations
+from onejob.model.observations import Observations, UnexpectedFile
 from onejob.model.plan import Plan
 from onejob.model.profile_xml import load_profile, write_profile
 from some_observations import denied, held, observations
@@ -73,6 +74,25 @@ def test_the_next_plan_allows_what_was_denied_but_what_is_left_out(
     provenance = load_profile(following).provenance
     assert provenance is not None
     assert "observations.json (observations, sha256 " in provenance.sources[1]
+
+
+def test_the_next_image_has_what_was_not_there_and_is_here(profile: Path, tmp_path: Path) -> None:
+    program = small_world.profile().program
+    here = tmp_path / "here"
+    here.write_text("found")
+    files = tuple(
+        UnexpectedFile(program=program, path=path, how="read", error=errno.ENOENT, count=3)
+        for path in (str(here), "/not/here/either")
+    )
+    seen = write(tmp_path / "observations.json", of_keeper(unexpected_files=files))
+    done = inside("merge", profile, seen, "-o", tmp_path / "next.xml")
+    assert done.exit_code == 0, done.exception
+    assert f"not there for {program}: {here}, and on this machine it is" in done.stdout
+    found = {file.path: file for file in load_profile(tmp_path / "next.xml").files}
+    assert (found[str(here)].kind, found[str(here)].size) == ("file", 5)
+    assert found["/not/here/either"].kind == "missing"
+    left = inside("merge", profile, seen, "--without", here, "-o", tmp_path / "left.xml")
+    assert left.exit_code == 0 and str(here) not in left.stdout
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 1, "shell": true}'])

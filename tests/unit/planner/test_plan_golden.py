@@ -43,7 +43,7 @@ def test_every_decision_has_a_reason() -> None:
     decided = (
         made.kernel_options, made.kernel_arguments, made.files, made.mounts, made.calls,
         made.memory, made.dimensions, made.settings, made.capabilities, made.left_out, made.grants,
-        made.network.ports, made.argument_checks, made.answered_calls, made.logs,
+        made.network.ports, made.argument_checks, made.answered_calls, made.logs, made.absent,
     )  # fmt: skip
     # And the root's format, who serves malloc, and how often the service is started again.
     assert len(reasons) == sum(map(len, decided)) + 4

@@ -3,7 +3,7 @@
 import pytest
 
 from built_plans import dimension, make_plan
-from onejob.model.observations import CoreFile
+from onejob.model.observations import CoreFile, UnexpectedFile
 from onejob.model.plan import Restart
 from onejob.report.status import duration, instance_row, shown, status_tables
 from some_observations import WEB, denied, observations, process
@@ -41,6 +41,14 @@ def test_foreign_names_cannot_steer_a_terminal() -> None:
     text = str(status_tables(found, make_plan()))
     assert "\\x1b" not in text and "\\x07" not in text and "\u202e" not in text
     assert shown(evil) == "/srv/?]0;owned??"
+
+
+def test_files_that_were_asked_for_in_vain_are_named() -> None:
+    seen = UnexpectedFile(program=WEB, path="/etc/\x1bx", how="read", error=30, count=23)
+    found = observations(unexpected_files=(seen,), unexpected_files_unlisted=7)
+    [table] = [each for each in status_tables(found, make_plan()) if "in vain" in each.title]
+    assert table.title == "files asked for in vain (and 7 times others, which are not listed)"
+    assert table.rows == (("23", "/etc/?x", "read", "EROFS", WEB),)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ PATH = b"/usr/sbin/keeper"
 def counts_file(**changes: int | bytes) -> bytearray:
     """Two arrays; the first gave 3 + 20 blocks in two threads. 7 blocks of 100 bytes had none."""
     header = {
-        "magic": b"OJMEMORY", "version": 1, "size": FILE_SIZE, "identity": 99, "arrays": 2,
+        "magic": b"OJMEMORY", "version": 2, "size": FILE_SIZE, "identity": 99, "arrays": 2,
         "path": len(PATH), "other": 1, "large": 2, "faults": 0, "uncounted": 0,
     } | changes  # fmt: skip
     data = bytearray(FILE_SIZE)
@@ -28,8 +28,8 @@ def counts_file(**changes: int | bytes) -> bytearray:
     struct.pack_into("=4Q", data, 4096 + 32, 16, 40, 5, 30)
     struct.pack_into("=4Q", data, 4096 + 64, 64, 10, 0, 0)
     struct.pack_into("=QQ", data, 8192 + 16 * 30, 101, 7)
-    struct.pack_into("=Q", data, 16384 + 8, 3)
-    struct.pack_into("=Q", data, 16384 + 255 * 512 + 8, 20)
+    struct.pack_into("=Q", data, 49152 + 8, 3)
+    struct.pack_into("=Q", data, 49152 + 255 * 512 + 8, 20)
     return data
 
 
@@ -56,7 +56,7 @@ def test_a_file_that_nobody_counted_in_has_no_counts(tmp_path: Path, data: bytes
 
 BAD: dict[str, dict[str, int | bytes]] = {
     "does not begin as": {"magic": b"OJMEMOR_"},
-    "does not begin": {"version": 2},
+    "does not begin": {"version": 1},
     "not begin": {"size": 4096},
     "it has 64 arrays": {"arrays": 64},
     "a path of 2049 bytes": {"path": 2049},

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from built_plans import dimension, make_plan
 from onejob.model.errors import InputError, LacksError, ServiceError
-from onejob.model.observations import ArrayUse, MemoryUse, Observations
+from onejob.model.observations import ArrayUse, MemoryUse, Observations, UnexpectedFile
 from onejob.system.metrics import metrics_served
 from onejob.system.network import free_port
 from onejob.system.serving import Place, parse_place
@@ -60,7 +60,13 @@ def values(text: str) -> dict[tuple[str, ...], float]:
 
 
 def observe() -> Observations:
-    return observations(memory=(MEMORY,), restarts=2)
+    seen = [
+        UnexpectedFile(program=WEB, path=f"/etc/{number}", how="read", error=2, count=2)
+        for number in range(23)
+    ]
+    return observations(
+        memory=(MEMORY,), restarts=2, unexpected_files=tuple(seen), unexpected_files_unlisted=5
+    )
 
 
 @pytest.mark.parametrize("kind", ["unix", "port"])
@@ -80,6 +86,8 @@ def test_a_scrape_has_what_was_observed(tmp_path: Path, kind: str) -> None:
     assert found["onejob_wrong_frees_total", WEB] == 1
     assert found["onejob_running_seconds", "web"] == 3723
     assert found["onejob_restarts_total", "web"] == 2
+    assert found["onejob_unexpected_files_total", WEB, "ENOENT"] == 46
+    assert found["onejob_unexpected_files_total", "", "unlisted"] == 5
     assert not unix.exists()
 
 
