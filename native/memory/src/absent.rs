@@ -38,10 +38,14 @@ pub fn has(hash: u64) -> bool {
     // SAFETY: so many lines were parsed, in a mapping that stays.
     let lines = unsafe { slice::from_raw_parts(place, COUNT.load(Relaxed) * LINE) };
     let (lines, _) = lines.as_chunks::<LINE>();
-    let digits = hexadecimal(hash);
-    lines
-        .binary_search_by(|line| line[ABSENT.len()..LINE - 1].cmp(&digits))
-        .is_ok()
+    let wanted = u128::from_be_bytes(hexadecimal(hash));
+    lines.binary_search_by_key(&wanted, digits_of).is_ok()
+}
+
+/// As a number, in the order of the texts.
+fn digits_of(line: &[u8; LINE]) -> u128 {
+    let digits = line[ABSENT.len()..].first_chunk();
+    digits.map_or(0, |digits| u128::from_be_bytes(*digits))
 }
 
 fn hexadecimal(number: u64) -> [u8; ABSENT_DIGITS] {

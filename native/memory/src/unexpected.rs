@@ -58,13 +58,13 @@ impl Name {
     pub fn append(&mut self, path: &[u8]) {
         let parts = path.split(|&byte| byte == b'/');
         for part in parts.filter(|part| !matches!(*part, [] | [b'.'])) {
-            for &byte in [b'/'].iter().chain(part) {
-                let Some(place) = self.bytes.get_mut(self.length) else {
-                    return;
-                };
-                *place = byte;
-                self.length += 1;
-            }
+            let Some((slash, rest)) = self.bytes[self.length..].split_first_mut() else {
+                return;
+            };
+            let kept = part.len().min(rest.len());
+            *slash = b'/';
+            rest[..kept].copy_from_slice(&part[..kept]);
+            self.length += 1 + kept;
         }
     }
 

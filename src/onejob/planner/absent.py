@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from onejob.model.absent import AbsentPaths
 from onejob.model.file_uses import is_written
-from onejob.model.paths import is_below, resolve
+from onejob.model.paths import is_below, is_pseudo, resolve
 from onejob.model.plan import LeftOut, Mount
 from onejob.model.profile import FileUse, Profile
 
@@ -25,7 +25,7 @@ def plan_absent(
     gone = {item.path for item in left_out}
     found: dict[str, set[str]] = {program: set() for program in programs}
     for file in profile.files:
-        come_and_go = file.path in gone or is_written(file) or _is_in(file, places)
+        come_and_go = file.path in gone or _comes_and_goes(file, places)
         for use in file.uses:
             if use.program in found and (use.how == "missing" or come_and_go):
                 found[use.program].add(file.path)
@@ -37,8 +37,10 @@ def plan_absent(
     )
 
 
-def _is_in(file: FileUse, places: Iterable[str]) -> bool:
-    return file.kind != "directory" and any(is_below(file.path, place) for place in places)
+def _comes_and_goes(file: FileUse, places: Iterable[str]) -> bool:
+    """Not what the kernel makes up: that it is missing is news."""
+    is_in = file.kind != "directory" and any(is_below(file.path, place) for place in places)
+    return not is_pseudo(file.path) and (is_in or is_written(file))
 
 
 def _folders_by_link(profile: Profile) -> dict[str, str]:

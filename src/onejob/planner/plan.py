@@ -10,6 +10,7 @@ from onejob.model.hardware import Hardware
 from onejob.model.plan import (
     Capability,
     Landlock,
+    LeftOut,
     Log,
     Machine,
     MemoryArray,
@@ -120,9 +121,7 @@ def make_plan(
         landlock=landlock,
         grants=plan_grants(profile, mounts, files, changes) if landlock != "none" else (),
         logs=logs,
-        memory=arrays,
-        memory_manager=manager,
-        absent=plan_absent(profile, {array.program for array in arrays}, mounts, left_out),
+        **_plan_preloaded(profile, arrays, manager, mounts, left_out),
         dimensions=plan_dimensions(evidence, machine, chosen) + plan_share(profile, mounts, logs),
         settings=plan_settings(chosen),
         capabilities=_plan_capabilities(evidence, service),
@@ -179,6 +178,19 @@ def _plan_memory(
     arrays = plan_memory(profile)
     manager = plan_manager(profile, workload, arrays, choices.unsafe_free)
     return arrays if manager.kind == "static" else (), manager
+
+
+def _plan_preloaded(
+    profile: Profile,
+    arrays: tuple[MemoryArray, ...],
+    manager: MemoryManager,
+    mounts: tuple[Mount, ...],
+    left_out: tuple[LeftOut, ...],
+) -> dict[str, Any]:
+    """What the preloaded library is told: blocks, and paths that are no news."""
+    programs = {array.program for array in arrays}
+    absent = plan_absent(profile, programs, mounts, left_out)
+    return {"memory": arrays, "memory_manager": manager, "absent": absent}
 
 
 def _plan_life(workload: Workload) -> dict[str, Any]:
