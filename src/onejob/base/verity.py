@@ -1,24 +1,34 @@
 """dm-verity: the shape of its hash tree, the check of a root image, the kernel's argument.
 
 The format is version 1 without superblock (the kernel's
-Documentation/admin-guide/device-mapper/verity.rst): every digest is SHA-256 of salt and block;
-level 0 holds the digests of the data blocks, each further level those of the one below, and the
-levels lie on the device from the topmost to level 0.
+Documentation/admin-guide/device-mapper/verity.rst): every digest is of salt and block; level 0
+holds the digests of the data blocks, each further level those of the one below, and the levels
+lie on the device from the topmost to level 0.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol, Self
 
 from onejob.model.errors import InputError
-from onejob.model.image import Verity
+from onejob.model.image import Verity, VerityHash
 
 BLOCK = 4096
 DIGEST = 32
 PER_BLOCK = BLOCK // DIGEST
 SECTORS_PER_BLOCK = BLOCK // 512
+
+
+class Hash(Protocol):
+    """What hashlib's hashes have in common."""
+
+    def copy(self) -> Self: ...
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
 
 
 def level_blocks(data_blocks: int) -> tuple[int, ...]:
@@ -31,7 +41,14 @@ def level_blocks(data_blocks: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def digest_block(salted: "hashlib._Hash", block: bytes) -> bytes:
+def start_hash(algorithm: VerityHash, salt: bytes) -> Hash:
+    """A hash that has seen the salt."""
+    if algorithm == "sha256":
+        return hashlib.sha256(salt)
+    return hashlib.blake2b(salt, digest_size=DIGEST)
+
+
+def digest_block(salted: Hash, block: bytes) -> bytes:
     """The digest of `block`, given a hash that has seen the salt."""
     hash_now = salted.copy()
     hash_now.update(block)
@@ -49,7 +66,8 @@ def kernel_argument(
     """
     sectors = verity.data_blocks * SECTORS_PER_BLOCK
     sizes = f"{verity.block_size} {verity.block_size} {verity.data_blocks} {verity.hash_start}"
-    table = f"verity 1 {device} {device} {sizes} sha256 {verity.root_hash} {verity.salt or '-'}"
+    tree = f"{verity.algorithm} {verity.root_hash} {verity.salt or '-'}"
+    table = f"verity 1 {device} {device} {sizes} {tree}"
     devices = ";".join((*before, f"vroot,,,ro,0 {sectors} {table}", *after))
     return f'dm-mod.create="{devices}"'
 
@@ -102,7 +120,7 @@ class _Check:
         self, what: str, first: int, count: int, digests: Iterator[bytes]
     ) -> Iterator[bytes]:
         """`count` blocks from block `first` on, each compared with the next of `digests`."""
-        salted = hashlib.sha256(bytes.fromhex(self.verity.salt))
+        salted = start_hash(self.verity.algorithm, bytes.fromhex(self.verity.salt))
         self.file.seek(first * BLOCK)
         for number in range(first, first + count):
             block = self.file.read(BLOCK)

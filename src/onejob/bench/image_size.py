@@ -1,7 +1,7 @@
 """Benchmark ``image-size``: what an image is made of, counted."""
 
 from onejob.base.progress import Progress
-from onejob.bench.promises import ALLOWED_CALLS, IMAGE_BYTES, ROOT_FILES
+from onejob.bench.promises import ALLOWED_CALLS, IMAGE_BYTES, KERNEL_BYTES, ROOT_FILES
 from onejob.bench.result import Result, Value, judge
 from onejob.bench.subject import Subject
 from onejob.builder.image import image_facts
@@ -16,13 +16,11 @@ def measure_image_size(subject: Subject, progress: Progress) -> tuple[Result, ..
     image = subject.image
     facts = image_facts(image)
     kernel_bytes = image.kernel.stat().st_size
-    sizes = (
-        Value(name="root", value=facts.root_bytes / 1e6, unit="MB"),
-        Value(name="kernel", value=kernel_bytes / 1e6, unit="MB"),
-    )
+    root = Value(name="root", value=facts.root_bytes / 1e6, unit="MB")
     known = Value(name="calls of its kernel", value=facts.kernel_calls or 0, unit="")
     return (
-        judge(IMAGE_BYTES, facts.bytes / 1e6, sizes),
+        judge(IMAGE_BYTES, facts.bytes / 1e6, [root]),
+        judge(KERNEL_BYTES, kernel_bytes / 1e6),
         judge(ROOT_FILES, facts.files),
         judge(ALLOWED_CALLS, facts.calls, [known]),
     )

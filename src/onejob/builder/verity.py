@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from onejob.base.verity import BLOCK, PER_BLOCK, digest_block
-from onejob.model.image import Verity
+from onejob.base.verity import BLOCK, PER_BLOCK, digest_block, start_hash
+from onejob.model.image import Verity, VerityHash
+
+# The one of the two that the kernel of a plan has (components/dm-verity.toml).
+ALGORITHM: VerityHash = "blake2b-256"
 
 
-def append_tree(path: Path) -> Verity:
+def append_tree(path: Path, algorithm: VerityHash = ALGORITHM) -> Verity:
     """Pad `path` to whole blocks and append its hash tree, as ``veritysetup format`` makes it.
 
     The salt is the hash of the padded data: same data, same bytes, and no two roots share one.
@@ -18,7 +21,7 @@ def append_tree(path: Path) -> Verity:
     blocks = pad_to_block(path)
     with path.open("rb") as file:
         salt = hashlib.file_digest(file, "sha256").digest()
-    return add_levels(path, blocks, salt)
+    return add_levels(path, blocks, salt, algorithm)
 
 
 def pad_to_block(path: Path) -> int:
@@ -28,9 +31,9 @@ def pad_to_block(path: Path) -> int:
     return blocks
 
 
-def add_levels(path: Path, data_blocks: int, salt: bytes) -> Verity:
+def add_levels(path: Path, data_blocks: int, salt: bytes, algorithm: VerityHash) -> Verity:
     """Append the levels, topmost first, for the `data_blocks` blocks that `path` holds."""
-    salted = hashlib.sha256(salt)
+    salted = start_hash(algorithm, salt)
     with path.open("rb") as file:
         digests = [digest_block(salted, block) for block in read_blocks(file)]
     levels: list[list[bytes]] = []
@@ -41,6 +44,7 @@ def add_levels(path: Path, data_blocks: int, salt: bytes) -> Verity:
         for level in reversed(levels):
             file.writelines(level)
     return Verity(
+        algorithm=algorithm,
         data_blocks=data_blocks,
         hash_start=data_blocks,
         root_hash=digests[0].hex(),

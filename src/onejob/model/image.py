@@ -19,7 +19,9 @@ ROOT = "root.img"
 KERNEL = "kernel"
 KERNEL_CONFIG = "kernel.config"
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Digest
+VerityHash = Literal["sha256", "blake2b-256"]
 
 
 class Content(Noun):
@@ -31,12 +33,16 @@ class Content(Noun):
 
 
 class Verity(Noun):
-    """dm-verity's parameters of root.img: data blocks, then the hash tree (no superblock)."""
+    """dm-verity's parameters of root.img: data blocks, then the hash tree (no superblock).
 
+    `algorithm` has the kernel's name; images of earlier versions do not tell theirs.
+    """
+
+    algorithm: VerityHash = "sha256"
     block_size: Literal[4096] = 4096
     data_blocks: Annotated[int, Field(ge=1)]
     hash_start: Annotated[int, Field(ge=1)]
-    root_hash: Sha256
+    root_hash: Digest
     salt: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){0,256}$")]
 
 
