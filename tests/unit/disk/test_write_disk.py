@@ -231,17 +231,6 @@ def test_the_power_may_fail_between_any_writes_of_a_new_slot(upgrade: Upgrade) -
     assert (booted[0], booted[-1]) == ("a", "b")
 
 
-@pytest.mark.slow
-def test_the_power_may_fail_at_100_random_moments_of_a_new_slot(upgrade: Upgrade) -> None:
-    """In the last steps, too, where a cut decides what boots."""
-    chance, end = random.Random(5), len(upgrade.events)
-    moments = [
-        chance.randint(0, end) if number % 2 else end - 1 - number % 5 for number in range(100)
-    ]
-    booted = [upgrade.cut(moment, chance) for moment in moments]
-    assert set(booted) == {"a", "b"}
-
-
 def test_a_disk_that_was_not_finished_is_none(images: tuple[Image, Image], tmp_path: Path) -> None:
     path = tmp_path / "disk.raw"
     new_raw(path, needed_bytes(images[0]))
