@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onejob.model.plan import (
-    CallDecision,
-    Capability,
     Dimension,
-    Grant,
     Machine,
     Mount,
     Plan,
@@ -19,6 +16,7 @@ from onejob.model.plan import (
     Service,
     Setting,
 )
+from onejob.model.plan_policy import CallDecision, Capability, Grant
 
 ZSTD = RootFormat(filesystem="squashfs", compression="zstd", block_size=131072, reason="test")
 

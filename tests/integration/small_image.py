@@ -10,7 +10,8 @@ from onejob.base.progress import Quiet
 from onejob.builder.image import build_image
 from onejob.model.image import KERNEL, KERNEL_CONFIG, MANIFEST, Image, open_image
 from onejob.model.jsonfile import to_json
-from onejob.model.plan import CallDecision, Grant, Log, Mount, Plan, PlannedFile, Service
+from onejob.model.plan import Mount, Plan, PlannedFile, Service
+from onejob.model.plan_policy import CallDecision, Grant, Log
 from onejob.model.profile import CallUse, FileUse, Profile, Use
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number

@@ -14,7 +14,8 @@ from onejob.builder.image import build_image
 from onejob.model.absent import AbsentPaths
 from onejob.model.image import Image
 from onejob.model.observations import MemoryUse
-from onejob.model.plan import CallDecision, Grant, Mount, PlannedFile
+from onejob.model.plan import Mount, PlannedFile
+from onejob.model.plan_policy import CallDecision, Grant
 from onejob.model.profile import ProgramAllocation
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number

@@ -24,7 +24,8 @@ from onejob.base.verity import check_root
 from onejob.builder.image import build_image
 from onejob.model.errors import ServiceError
 from onejob.model.image import Image, open_image
-from onejob.model.plan import CallDecision, Grant, Mount
+from onejob.model.plan import Mount
+from onejob.model.plan_policy import CallDecision, Grant
 from onejob.model.profile_xml import write_profile
 from onejob.model.syscalls import call_number
 from onejob.system.kvm import Accelerator

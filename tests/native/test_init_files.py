@@ -13,7 +13,7 @@ from init_container import ASK, Container, call_filter, compile_job
 from rows_container import BOOT, UNION, make_container, put_row
 
 from onejob.builder.domains import RIGHTS
-from onejob.model.plan import Right
+from onejob.model.plan_policy import Right
 
 pytestmark = [pytest.mark.root, pytest.mark.runc]
 

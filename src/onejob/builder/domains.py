@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from onejob.model.plan import Grant, Right
+from onejob.model.plan_policy import Grant, Right
 
 # LANDLOCK_ACCESS_FS_*. Not among them: reading, devices (made or controlled), which no plan grants.
 RIGHTS: dict[Right, int] = {

@@ -7,7 +7,8 @@ from typing import Any
 from onejob.builder.domains import domains_of
 from onejob.builder.memory import COUNTS_BYTES, counted_programs
 from onejob.model.linux_names import POLICIES
-from onejob.model.plan import CheckedCall, MatrixRow, Mount, Network, Plan, Ready
+from onejob.model.plan import Mount, Plan, Ready
+from onejob.model.plan_policy import CheckedCall, MatrixRow, Network
 from onejob.model.processor_list import parse_list
 from onejob.model.syscalls import call_number
 

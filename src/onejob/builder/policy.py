@@ -18,7 +18,8 @@ import pyseccomp
 
 from onejob.builder.instance import Cell, Place, cells_of
 from onejob.model.errors import BuildError, LacksError
-from onejob.model.plan import AnsweredCall, ArgumentValues, CallDecision, Plan
+from onejob.model.plan import Plan
+from onejob.model.plan_policy import AnsweredCall, ArgumentValues, CallDecision
 from onejob.model.syscalls import call_number
 
 INSTRUCTION_BYTES = 8

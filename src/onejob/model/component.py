@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from onejob.model.errors import InputError
 from onejob.model.job import RuleName
 from onejob.model.noun import Noun
-from onejob.model.plan import ArgumentNumber, ArgumentValues, Trust, Word
+from onejob.model.plan import Trust
+from onejob.model.plan_policy import ArgumentNumber, ArgumentValues, Word
 from onejob.model.profile import StartHow
 from onejob.model.tomlfile import load_toml
 

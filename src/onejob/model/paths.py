@@ -3,7 +3,11 @@
 import posixpath
 import re
 from collections.abc import Mapping
+from typing import Annotated
 
+from pydantic import Field
+
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 PSEUDO_ROOTS = ("/proc", "/sys", "/dev")
 _MAX_STEPS = 40
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from onejob.model.component import CallAnswer, CallCheck, Component
 from onejob.model.file_uses import joined
-from onejob.model.plan import AnsweredCall, ArgumentCheck, ArgumentValues, CallDecision, Trust
+from onejob.model.plan import Trust
+from onejob.model.plan_policy import AnsweredCall, ArgumentCheck, ArgumentValues, CallDecision
 from onejob.model.profile import Profile
 from onejob.model.syscalls import call_number
 

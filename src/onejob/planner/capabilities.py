@@ -1,6 +1,6 @@
 """Which capabilities the service keeps: those that its calls need, and the kernel granted."""
 
-from onejob.model.plan import Capability
+from onejob.model.plan_policy import Capability
 from onejob.planner.evidence import Evidence
 
 # capabilities(7): what each permits, by the call that needs it (numbers: linux/capability.h).

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from onejob.model.plan import Administrator, Denied, Landlock, Plan, Trust
+from onejob.model.plan import Administrator, Plan, Trust
+from onejob.model.plan_policy import Denied, Landlock
 
 # What the plan of an image without the memory manager gives as reason.
 NO_MEMORY_MANAGER = "switched off (--memory none)"

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from onejob.model.file_uses import WRITES, write_reason
 from onejob.model.paths import is_below, is_pseudo, resolve
-from onejob.model.plan import Grant, Mount, PlannedFile, Right
+from onejob.model.plan import Mount, PlannedFile
+from onejob.model.plan_policy import Grant, Right
 from onejob.model.profile import FileUse, How, Profile
 from onejob.planner.evidence import Evidence
 from onejob.planner.files import INIT_PATH

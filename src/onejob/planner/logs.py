@@ -5,7 +5,8 @@ from collections.abc import Iterable, Set
 
 from onejob.model.file_uses import write_reason
 from onejob.model.paths import is_below
-from onejob.model.plan import Log, Mount
+from onejob.model.plan import Mount
+from onejob.model.plan_policy import Log
 from onejob.model.profile import FileUse, How, Profile
 
 # The kernel refuses these of an append-only file, by descriptor as well, where no profile shows

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
 from onejob.model.component import CallCheck
-from onejob.model.plan import CallDecision, CheckedCall, MatrixRow
+from onejob.model.plan_policy import CallDecision, CheckedCall, MatrixRow
 from onejob.model.profile import Profile, Role
 from onejob.planner.arguments import ArgumentFacts, Grant, allowed_values
 

@@ -6,7 +6,8 @@ that clears its environment cannot lose it (ld.so(8)).
 
 from collections.abc import Iterable, Sequence
 
-from onejob.model.plan import LeftOut, MemoryArray, MemoryManager, Mount, PlannedFile, Right
+from onejob.model.plan import LeftOut, MemoryArray, MemoryManager, Mount, PlannedFile
+from onejob.model.plan_policy import Right
 from onejob.model.profile import Profile
 from onejob.model.workload import Workload
 

@@ -8,10 +8,7 @@ from onejob.model.component import Component
 from onejob.model.errors import InputError
 from onejob.model.hardware import Hardware
 from onejob.model.plan import (
-    Capability,
-    Landlock,
     LeftOut,
-    Log,
     Machine,
     MemoryArray,
     MemoryManager,
@@ -21,6 +18,7 @@ from onejob.model.plan import (
     Service,
     Trust,
 )
+from onejob.model.plan_policy import Capability, Landlock, Log
 from onejob.model.profile import Profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import SIGNALS, Workload

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from onejob.model.component import Component
 from onejob.model.errors import InputError
-from onejob.model.plan import CallDecision, Setting, Trust
+from onejob.model.plan import Setting, Trust
+from onejob.model.plan_policy import CallDecision
 from onejob.model.syscalls import call_number
 from onejob.planner.evidence import Evidence
 

@@ -6,7 +6,7 @@ UDP are among them: a port more is allowed, never one less.
 
 from collections.abc import Iterable, Iterator
 
-from onejob.model.plan import Network, PortUse, TcpPort
+from onejob.model.plan_policy import Network, PortUse, TcpPort
 from onejob.planner.evidence import Evidence
 
 _IP = (2, 10)  # AF_INET, AF_INET6 (include/linux/socket.h)

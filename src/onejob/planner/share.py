@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from onejob.model.file_uses import is_written
 from onejob.model.paths import is_below
-from onejob.model.plan import Dimension, Log, Mount
+from onejob.model.plan import Dimension, Mount
+from onejob.model.plan_policy import Log
 from onejob.model.profile import Profile
 
 # Drills are short: what they wrote to logs may come so often before anybody rotates these.

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Sequence
 
 from onejob.model.linux_names import family_name, type_name
-from onejob.model.plan import ArgumentValues
+from onejob.model.plan_policy import ArgumentValues
 
 # include/uapi/linux/prctl.h
 _PRCTL = {

@@ -3,7 +3,8 @@
 import posixpath
 from collections.abc import Iterable
 
-from onejob.model.plan import MatrixRow, Plan
+from onejob.model.plan import Plan
+from onejob.model.plan_policy import MatrixRow
 from onejob.report.arguments import allowed_in_words
 from onejob.report.overview import Table
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from built_plans import make_plan
 from onejob.builder.instance import instance_text
-from onejob.model.plan import MatrixRow, Mount, Network, TcpPort
+from onejob.model.plan import Mount
+from onejob.model.plan_policy import MatrixRow, Network, TcpPort
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/builder/instance.json"
 

@@ -24,13 +24,13 @@ from onejob.builder.policy import (
     compile_filter,
 )
 from onejob.model.errors import BuildError
-from onejob.model.plan import (
+from onejob.model.plan import Plan
+from onejob.model.plan_policy import (
     AnsweredCall,
     ArgumentCheck,
     CallDecision,
     CheckedCall,
     MatrixRow,
-    Plan,
 )
 
 # include/uapi/linux/seccomp.h and audit.h

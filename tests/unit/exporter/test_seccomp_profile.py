@@ -6,7 +6,7 @@ from built_plans import make_plan
 from onejob.base.natives import native_path
 from onejob.exporter.process_one import PROCESS_ONE_CALLS
 from onejob.exporter.seccomp_profile import seccomp_profile
-from onejob.model.plan import AnsweredCall
+from onejob.model.plan_policy import AnsweredCall
 from onejob.model.syscalls import call_name
 from onejob.profiler.static.summary import examine
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from built_plans import make_plan
 from onejob.exporter.systemd import kept_folders
 from onejob.exporter.unit import quoted, unit_text
-from onejob.model.plan import ArgumentCheck, Dimension, Mount, Network, Restart, TcpPort
+from onejob.model.plan import Dimension, Mount, Restart
+from onejob.model.plan_policy import ArgumentCheck, Network, TcpPort
 
 
 def directives(text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 import small_world
 from onejob.base.natives import data_path
 from onejob.model.component import CallAnswer, CallCheck, Component, MoreArguments, load_components
-from onejob.model.plan import ArgumentCheck, CallDecision, MatrixRow
+from onejob.model.plan_policy import ArgumentCheck, CallDecision, MatrixRow
 from onejob.model.profile import Argument, CallUse, Profile, ReachableCall, Role, RoleCall
 from onejob.model.syscalls import call_number
 from onejob.planner.arguments import (

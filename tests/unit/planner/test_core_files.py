@@ -3,7 +3,8 @@
 import pytest
 
 from built_plans import make_plan
-from onejob.model.plan import CoreFiles, MatrixRow, MemoryArray, Mount, Plan
+from onejob.model.plan import CoreFiles, MemoryArray, Mount, Plan
+from onejob.model.plan_policy import MatrixRow
 from onejob.model.profile import Profile, ProgramPeak
 from onejob.planner.core_files import with_core_files
 from onejob.planner.memory_manager import arrays_kib

@@ -10,7 +10,8 @@ import small_world
 from onejob.builder.domains import RIGHTS, domains_of
 from onejob.builder.instance import instance_text
 from onejob.model.paths import is_below
-from onejob.model.plan import Grant, Mount, Right
+from onejob.model.plan import Mount
+from onejob.model.plan_policy import Grant, Right
 from onejob.model.profile import CallUse, FileUse, How, Start, Use
 from onejob.planner.files import INIT_PATH, plan_files, plan_mounts
 from onejob.planner.grants import plan_grants

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import small_world
-from onejob.model.plan import CallDecision, MatrixRow
+from onejob.model.plan_policy import CallDecision, MatrixRow
 from onejob.model.profile import Profile, Role, RoleCall, Start
 from onejob.planner.matrix import plan_matrix
 from onejob.planner.plan import make_plan

@@ -3,7 +3,7 @@
 from typing import Any
 
 import small_world
-from onejob.model.plan import Network
+from onejob.model.plan_policy import Network
 from onejob.model.profile import Argument, CallUse
 from onejob.planner.evidence import Evidence
 from onejob.planner.ports import plan_network

@@ -2,7 +2,8 @@
 
 import pytest
 
-from onejob.model.plan import Log, Mount
+from onejob.model.plan import Mount
+from onejob.model.plan_policy import Log
 from onejob.model.profile import FileUse, Profile, Traffic, Use
 from onejob.planner.share import plan_share, share_logs
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from built_plans import make_plan, text_file
 from onejob.model.image import Content, Image, Kernel, Manifest, Verity
-from onejob.model.plan import CallDecision, KernelOption, Plan
+from onejob.model.plan import KernelOption, Plan
+from onejob.model.plan_policy import CallDecision
 from onejob.model.profile import Package
 from onejob.report.image_diff import diff_images
 

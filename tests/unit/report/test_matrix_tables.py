@@ -3,7 +3,7 @@
 import pytest
 
 from built_plans import CALLS, make_plan
-from onejob.model.plan import ArgumentCheck, CallDecision, CheckedCall, MatrixRow
+from onejob.model.plan_policy import ArgumentCheck, CallDecision, CheckedCall, MatrixRow
 from onejob.report.arguments import arguments_in_words
 from onejob.report.matrix import GONE, MARK, matrix_notes, matrix_tables
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from built_plans import make_plan
-from onejob.model.plan import Log
+from onejob.model.plan_policy import Log
 from onejob.system.append_only import lift_append_only
 
 pytestmark = pytest.mark.root

@@ -8,7 +8,8 @@ import pytest
 from built_plans import MOUNTS, make_plan
 from onejob.model.container import init_path
 from onejob.model.errors import InputError
-from onejob.model.plan import Capability, Mount, Plan, PlannedFile
+from onejob.model.plan import Mount, Plan, PlannedFile
+from onejob.model.plan_policy import Capability
 from onejob.system.bundle import bundle_config
 
 INIT = PlannedFile(
