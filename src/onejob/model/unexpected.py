@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from onejob.model.file_uses import is_written
+from onejob.model.file_uses import is_code, is_written
 from onejob.model.observations import Observations, UnexpectedFile
 from onejob.model.paths import PSEUDO_ROOTS, is_below, resolve
 from onejob.model.profile import FileUse, Profile
@@ -64,13 +64,21 @@ def _is_known(file: FileUse, program: str) -> bool:
 def _folders_of_clients(profile: Profile) -> Mapping[str, set[str]]:
     """By program, folders in which it looked in vain while it served: clients choose names there.
 
-    Not the folders right below the root, which are everybody's.
+    Not for a name that it looks for when it starts, too, which is its own; nor in folders right
+    below the root, which are everybody's, and those that have its code.
     """
     serving = {run.name for run in profile.drills if run.phase == "serve"} - {PRODUCTION}
+    code = [file.path for file in profile.files if is_code(file)]
     found: dict[str, set[str]] = {}
     for file in profile.files:
         folder = posixpath.dirname(file.path)
-        for use in file.uses:
-            if use.how == "missing" and use.drill in serving and folder.count("/") > 1:
+        missed = [use for use in file.uses if use.how == "missing"]
+        if (
+            missed
+            and all(use.drill in serving for use in missed)
+            and folder.count("/") > 1
+            and not any(is_below(path, folder) for path in code)
+        ):
+            for use in missed:
                 found.setdefault(use.program, set()).add(folder)
     return found

@@ -29,6 +29,9 @@ FILES = (
     file("/srv/pages/no-such-page", use("missing"), kind="missing"),
     file("/srv/lost", use("missing"), kind="missing"),
     file("/var/log/web/access.log", use("created")),
+    file("/opt/web/own.zip", use("missing", "start"), use("missing"), kind="missing"),
+    file("/opt/code/plugin", use("missing"), kind="missing"),
+    file("/opt/code/bin/web", use("executed", "start")),
     file("/lib", kind="symlink", target="usr/lib"),
     file("/usr/lib/web/extra.so", use("missing", "start"), kind="missing"),
 )
@@ -84,8 +87,9 @@ def test_names_that_clients_choose_are_one_fact_of_their_folder() -> None:
     [found] = drifted(*names)
     assert (found.object, found.observed, found.matters) == (f"{WEB} /srv/pages", 46, False)
     assert "looked for 23 names below /srv/pages in vain" in found.what
-    [found] = drifted(asked("/srv/other"))
-    assert found.matters
+    for path in ("/srv/other", "/opt/web/other", "/opt/code/bin/other"):
+        [found] = drifted(asked(path))
+        assert found.matters, path
 
 
 def test_names_that_the_kernel_makes_up_do_not_matter() -> None:
