@@ -16,10 +16,14 @@ class GuestSource:
 
     def read(self, path: str) -> str:
         """The beginning of a file; /proc and /sys files that matter are short."""
+        return self.read_bytes(path).decode(errors="replace")
+
+    def read_bytes(self, path: str) -> bytes:
+        """The same, as it is."""
         try:
-            return self._control.read_file(path).decode(errors="replace")
+            return self._control.read_file(path)
         except OnejobError:
-            return ""
+            return b""
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names in a folder."""

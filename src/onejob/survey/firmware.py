@@ -9,6 +9,10 @@ _EFI = "/sys/firmware/efi"
 # Of the UEFI specification, section 3.3: EFI_GLOBAL_VARIABLE.
 _SECURE_BOOT = f"{_EFI}/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 _SETUP_MODE = f"{_EFI}/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+# What the kernel's UEFI stub has found, for machines that do not mount the variables (struct
+# boot_params of arch/x86/include/uapi/asm/bootparam.h, efi_secureboot_mode of linux/efi.h).
+_BOOT_PARAMS, _AT = "/sys/kernel/boot_params/data", 0x1EC
+_MODES: dict[int, Literal["on", "off"]] = {2: "off", 3: "on"}
 _CLOCKS = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 # A guest's kernel has a clock of its hypervisor's, also where no firmware table names that.
 _CLOCK_OF = {
@@ -34,7 +38,8 @@ def survey_secure_boot(source: Source) -> Literal["on", "off", "absent", "unknow
         return "absent"
     state = source.read(_SECURE_BOOT)
     if len(state) != 5:
-        return "unknown"
+        found = source.read_bytes(_BOOT_PARAMS)
+        return _MODES.get(found[_AT], "unknown") if len(found) > _AT else "unknown"
     # In set-up mode there is no platform key, and nothing is checked whatever the state says.
     return "on" if state[4] == "\1" and source.read(_SETUP_MODE)[4:] != "\1" else "off"
 

@@ -14,6 +14,9 @@ class Source(Protocol):
     def read(self, path: str) -> str:
         """The text of a file; empty where it cannot be read."""
 
+    def read_bytes(self, path: str) -> bytes:
+        """The bytes of a file; empty where it cannot be read."""
+
     def list(self, path: str) -> tuple[str, ...]:
         """The names in a folder, sorted; empty where there is none."""
 
@@ -33,12 +36,16 @@ class LocalSource:
 
     def read(self, path: str) -> str:
         """The text of a file."""
+        return self.read_bytes(path).decode(errors="replace")
+
+    def read_bytes(self, path: str) -> bytes:
+        """The bytes of a file."""
         try:
             with self._at(path).open("rb") as file:
-                return file.read(_MAX_BYTES).decode(errors="replace")
+                return file.read(_MAX_BYTES)
         except OSError as error:
             self._note(path, error)
-            return ""
+            return b""
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names in a folder."""

@@ -191,6 +191,19 @@ def test_secure_boot(recorded: Path, variables: dict[str, bytes], answer: str) -
     assert any("Secure Boot" in each for each in found.unclear) == (answer == "unknown")
 
 
+@pytest.mark.parametrize(
+    ("state", "answer"), [(3, "on"), (2, "off"), (1, "unknown"), (0, "unknown"), (None, "unknown")]
+)
+def test_secure_boot_without_variables(recorded: Path, state: int | None, answer: str) -> None:
+    """The kernel's stub has found it, though nobody mounts the variables (struct boot_params)."""
+    (recorded / "sys/firmware/efi/runtime").mkdir(parents=True)
+    if state is not None:
+        (recorded / "sys/kernel/boot_params").mkdir(parents=True)
+        data = b"\xff\xc3" * (0x1EC // 2) + bytes([state]) + bytes(0x800)
+        (recorded / "sys/kernel/boot_params/data").write_bytes(data)
+    assert survey(recorded).secure_boot == answer
+
+
 def test_a_guests_clock_names_its_hypervisor(recorded: Path) -> None:
     clocks = recorded / "sys/devices/system/clocksource/clocksource0/available_clocksource"
     clocks.parent.mkdir(parents=True)
