@@ -1,6 +1,7 @@
 """Slots of an installed disk, started by GRUB: a new one is tried, and taken or left by itself."""
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ pytestmark = [
 ]  # fmt: skip
 BUILD_LIMIT_S = 1700
 TRIALS_LIMIT_S = 900
+OVMF = Path("/usr/share/OVMF")
 FOREVER = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 
 
@@ -97,13 +99,21 @@ def tried(path: Path, old: Image, new: Image) -> Path:
     return path
 
 
+def with_uefi(folder: Path) -> tuple[str, ...]:
+    """QEMU's words for firmware that has variables of its own below `folder`."""
+    variables = shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", folder / "vars.fd")
+    code = f"if=pflash,format=raw,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}"
+    return ("-drive", code, "-drive", f"if=pflash,format=raw,file={variables}")
+
+
 @contextmanager
-def booted(disk: Path) -> Iterator[tuple[int, Path]]:
-    """A machine with BIOS that restarts by itself: the host's port of the service, its console."""
+def booted(disk: Path, *, uefi: bool = False) -> Iterator[tuple[int, Path]]:
+    """A machine that restarts by itself: the host's port of the service, its console."""
     port, console = free_port(), disk.with_suffix(".console")
+    firmware = with_uefi(disk.parent) if uefi else ()
     words = [
         "qemu-system-x86_64", "-machine", "q35", "-m", "256", "-nodefaults", "-display", "none",
-        "-serial", "stdio", "-drive", f"format=raw,file={disk}",
+        "-serial", "stdio", *firmware, "-drive", f"format=raw,file={disk}",
         "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:80",
         "-device", "virtio-net-pci,netdev=net",
     ]  # fmt: skip
@@ -135,10 +145,10 @@ def await_state(disk: Path, console: Path, wanted: Callable[[State], bool]) -> S
     return state
 
 
-def left_after_three_starts(path: Path, old: Image, new: Image) -> str:
+def left_after_three_starts(path: Path, old: Image, new: Image, *, uefi: bool = False) -> str:
     """Whether `new` is tried three times and then `old` serves, all by itself; the console."""
     disk = tried(path, old, new)
-    with booted(disk) as (port, console):
+    with booted(disk, uefi=uefi) as (port, console):
         await_state(disk, console, lambda state: not state.tries)
         await_words(console, "onejob: slot a\n")
         assert patiently_fetch(port, console) == 200
@@ -151,9 +161,10 @@ def left_after_three_starts(path: Path, old: Image, new: Image) -> str:
     return said
 
 
-def test_a_slot_whose_kernel_panics_is_left(image: Image, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uefi", [False, True])
+def test_a_slot_whose_kernel_panics_is_left(image: Image, tmp_path: Path, uefi: bool) -> None:
     new = panicking(image, tmp_path / "new.onejob")
-    said = left_after_three_starts(tmp_path / "disk.raw", image, new)
+    said = left_after_three_starts(tmp_path / "disk.raw", image, new, uefi=uefi)
     assert said.count("Kernel panic") == 3
 
 
