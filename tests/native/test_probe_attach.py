@@ -1,5 +1,7 @@
 """Attaching to what runs already: seen exactly, and left alone whatever becomes of the probe."""
 
+import errno
+import functools
 import os
 import signal
 import socket
@@ -151,8 +153,19 @@ def made_cgroup() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        wait_until(lambda: not (folder / "cgroup.procs").read_text(), "the cgroup stays in use")
-        folder.rmdir()
+        for each in sorted(folder.rglob("**"), reverse=True):
+            wait_until(functools.partial(is_removed, each), f"{each} stays in use")
+
+
+def is_removed(cgroup: Path) -> bool:
+    """A cgroup is in use until its last process has been waited for."""
+    try:
+        cgroup.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def join(folder: Path) -> None:
@@ -176,7 +189,6 @@ def test_a_cgroup_is_watched_with_those_who_join_later(program: Path, tmp_path: 
                 recording = probe.finish()
                 assert first.all_running()
                 assert second.all_running()
-        inner.rmdir()
     assert recording.count("getppid") == 2 * (WAITING + LATER) * TIMES
 
 
