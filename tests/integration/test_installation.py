@@ -43,7 +43,7 @@ LIMIT_S = 900.0
 USUAL = {
     "acpi", "ahci", "cd-rom", "console-serial", "keyboard", "mitigations", "watchdog-tco",
 }  # fmt: skip
-STICK = Machine("uefi", "nvme", "igb", stick=True)
+STICK = Machine("uefi", "nvme", "e1000", stick=True)
 
 
 class World(NamedTuple):
