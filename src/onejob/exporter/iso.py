@@ -30,7 +30,7 @@ _ISOLINUX = Path("/usr/lib/ISOLINUX")
 _LDLINUX = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
 _LIMIT_S = 300
 _EPOCH = 315619200
-_ROOT_PARTITION = 3
+_FILES_PARTITION, _ROOT_PARTITION = 1, 3
 _SECTOR = 512
 
 NEEDS = (
@@ -41,10 +41,15 @@ NEEDS = (
 
 
 class Place(NamedTuple):
-    """Where the root lies: its first sector of 512 bytes, and its partition's GUID."""
+    """Where the root lies: its first sector of 512 bytes, and its partition's GUID.
+
+    `files` and `files_sectors`: the partition with the file system's files.
+    """
 
     sector: int
     identity: str
+    files: int = 0
+    files_sectors: int = 0
 
 
 class Medium(NamedTuple):
@@ -139,13 +144,17 @@ def xorriso_words(image: Image, stage: Path, stick: Path, target: Path) -> list[
 
 def root_place(target: Path) -> Place:
     """Where xorriso has put the root, by the medium's own partition table."""
-    words = [find_tool("sgdisk", "gdisk"), f"--info={_ROOT_PARTITION}", str(target)]
-    said = run_tool(words, timeout=_LIMIT_S)
-    sector = re.search(r"First sector: (\d+)", said)
-    guid = re.search(r"Partition unique GUID: ([0-9A-Fa-f-]{36})", said)
-    if sector is None or guid is None:
-        raise BuildError(f"{target} has no partition for the root")
-    return Place(int(sector[1]), guid[1].lower())
+    sgdisk, found = find_tool("sgdisk", "gdisk"), []
+    for number in (_FILES_PARTITION, _ROOT_PARTITION):
+        said = run_tool([sgdisk, f"--info={number}", str(target)], timeout=_LIMIT_S)
+        first = re.search(r"First sector: (\d+)", said)
+        last = re.search(r"Last sector: (\d+)", said)
+        guid = re.search(r"Partition unique GUID: ([0-9A-Fa-f-]{36})", said)
+        if first is None or last is None or guid is None:
+            raise BuildError(f"{target} has no partition {number}")
+        found.append((int(first[1]), int(last[1]), guid[1].lower()))
+    (start, end, _), (sector, _, identity) = found
+    return Place(sector, identity, start, end + 1 - start)
 
 
 def cd_line(image: Image, place: Place, options: Options, medium: Medium = EMPTY) -> str:
@@ -162,8 +171,17 @@ def cd_line(image: Image, place: Place, options: Options, medium: Medium = EMPTY
 
 
 def stick_line(image: Image, place: Place, options: Options, medium: Medium = EMPTY) -> str:
-    """On a stick the root is a partition."""
-    return boot_line(image, f"PARTUUID={place.identity}", _more(image, options, medium))
+    """On a stick the root is a partition, and the file system begins before the first of them.
+
+    What stands there is the boot sector alone: so a device that is to be mounted has the beginning
+    of that partition for it, and everything else at its place.
+    """
+    root = f"PARTUUID={place.identity}"
+    first = f"{root}/PARTNROFF={_FILES_PARTITION - _ROOT_PARTITION}"
+    start, sectors = f"{place.files:#06x}", f"{place.files_sectors:#010x}"
+    files = f"files,,,ro,0 {start} linear {first} 0,{start} {sectors} linear {first} 0"
+    more = _more(image, options, medium)
+    return boot_line(image, root, more, after=[files] if medium.files else [])
 
 
 def _more(image: Image, options: Options, medium: Medium) -> list[str]:
