@@ -90,7 +90,7 @@ class FileUse(Noun):
     mode: Annotated[int, Field(ge=0, le=0o7777)] = 0
     uid: Id = 0
     gid: Id = 0
-    modified: Count = 0
+    modified: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sha256: str = ""
     target: str = ""
     needed: tuple[str, ...] = ()

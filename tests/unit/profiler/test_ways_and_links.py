@@ -325,3 +325,8 @@ def test_only_what_nobody_writes_has_a_time(tmp_path: Path) -> None:
         found.add(str(path), "/bin/p", "serve", how, 1)
     times = {file.path: file.modified for file in found.complete()}
     assert [times[str(path)] for path in (page, log, folder)] == [1_700_000_001, 0, 0]
+
+
+def test_a_time_that_no_root_can_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="modified"):
+        FileUse(path="/x", kind="file", modified=2**32)
