@@ -13,6 +13,7 @@ const MAX_ERRNO: i64 = 4095;
 const EINTR: u16 = 4;
 const ERESTARTSYS: u16 = 512; // 512 to 516 are the kernel's private "restart me" (include/linux/errno.h)
 const ERESTART_LAST: u16 = 516;
+const NR_RESTART_SYSCALL: u64 = 219; // how the kernel restarts what waits for a time (signal(7))
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 const CLONE_FILES: u64 = 0x400;
@@ -39,6 +40,9 @@ const NR_SETNS: u32 = 308;
 
 impl Watch {
     pub fn enter(&mut self, tid: pid_t, info: &CallInfo) {
+        if self.is_restarted(tid, info) {
+            return;
+        }
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.pending = None;
         if !thread.active {
@@ -48,7 +52,7 @@ impl Watch {
             self.tally.lost.foreign_calls += 1; // of the 32-bit or x32 kind, or no call at all
             return;
         }
-        thread.args = info.args;
+        (thread.args, thread.entry) = (info.args, (info.instruction, info.stack));
         let nr = info.first as u32;
         let rule = self.rules[nr as usize];
         self.refresh_place(tid);
@@ -91,6 +95,37 @@ impl Watch {
     }
 
     pub fn leave(&mut self, tid: pid_t, result: i64) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        thread.interrupted = is_to_restart(result);
+        if !thread.interrupted {
+            self.finish(tid, result);
+        }
+    }
+
+    /// Whether the kernel makes the call again that it interrupted, which is one call then. A signal that
+    /// is ignored does not interrupt a call of who is not traced. Where a handler ran in between, the next
+    /// call is another one, or lies deeper in the stack; and the first was interrupted for its program too.
+    fn is_restarted(&mut self, tid: pid_t, info: &CallInfo) -> bool {
+        let Some(thread) = self.threads.get_mut(&tid).filter(|thread| thread.interrupted) else {
+            return false;
+        };
+        thread.interrupted = false;
+        let same = thread.pending.map(u64::from) == Some(info.first) || info.first == NR_RESTART_SYSCALL;
+        if same && thread.entry == (info.instruction, info.stack) {
+            return true;
+        }
+        self.finish(tid, -i64::from(EINTR));
+        false
+    }
+
+    /// The thread makes no further call: one that a signal interrupted is over.
+    pub fn finish_interrupted(&mut self, tid: pid_t) {
+        if self.threads.get(&tid).is_some_and(|thread| thread.interrupted) {
+            self.finish(tid, -i64::from(EINTR));
+        }
+    }
+
+    fn finish(&mut self, tid: pid_t, result: i64) {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let Some(nr) = thread.pending.take() else { return };
         let place = thread.place;
@@ -256,21 +291,30 @@ impl Watch {
 /// The errno of a result; 0 where it is none.
 fn error_of(result: i64) -> u16 {
     match -result {
-        number @ 1..=MAX_ERRNO => match number as u16 {
-            ERESTARTSYS..=ERESTART_LAST => EINTR, // what a program can see of it
-            error => error,
-        },
+        number @ 1..=MAX_ERRNO => number as u16,
         _ => 0,
     }
 }
 
+/// Whether a call was interrupted, and the kernel makes it again unless a handler says otherwise.
+fn is_to_restart(result: i64) -> bool {
+    (ERESTARTSYS..=ERESTART_LAST).contains(&error_of(result))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::error_of;
+    use super::{error_of, is_to_restart};
 
     #[test]
     fn errors_are_small_negative_numbers() {
         assert_eq!([error_of(0), error_of(7), error_of(-4096), error_of(-9)], [0, 0, 0, 9]);
-        assert_eq!([error_of(-512), error_of(-516), error_of(-517)], [4, 4, 517]);
+    }
+
+    #[test]
+    fn calls_with_the_private_errors_restart() {
+        assert_eq!(
+            [0, -4, -511, -512, -516, -517].map(is_to_restart),
+            [false, false, false, true, true, false]
+        );
     }
 }

@@ -94,7 +94,7 @@ pub struct CallInfo {
     _pad: [u8; 3],
     pub arch: u32,
     pub instruction: u64,
-    _stack: u64,
+    pub stack: u64,
     /// At entry: the call's number. At exit: its result.
     pub first: u64,
     /// At entry only.

@@ -46,6 +46,10 @@ pub struct Thread {
     pub place: u32,
     /// The call in progress that is noted when it returns.
     pub pending: Option<u32>,
+    /// A signal ended it, and the kernel may make it again.
+    pub interrupted: bool,
+    /// The instruction after it, and the stack's end.
+    pub entry: (u64, u64),
     pub args: [u64; 6],
     /// Where relative paths started before chdir or chroot.
     pub before: Option<Vec<u8>>,
@@ -252,6 +256,7 @@ impl Watch {
     /// A thread is at its end: at its last moment, or found gone.
     pub fn death(&mut self, tid: pid_t) {
         self.early.remove(&tid);
+        self.finish_interrupted(tid);
         let Some(thread) = self.threads.remove(&tid) else { return };
         self.descriptors.leave(thread.table);
         if !thread.active {
@@ -360,6 +365,8 @@ fn fresh_thread(process: pid_t, table: u32, confined: bool) -> Thread {
         stage: 0,
         place: 0,
         pending: None,
+        interrupted: false,
+        entry: (0, 0),
         args: [0; 6],
         before: None,
         existed: false,
