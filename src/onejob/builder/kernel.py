@@ -98,16 +98,17 @@ def _build(
 ) -> KernelBuild:
     """Unpack, configure, check, compile, keep; the caller holds the build lock."""
     source = _source_tree(archive, kernels, progress)
-    with Make(source.tree, kernels.objects(archive.key), toolchain, log, lock) as make:
-        _configure(options, source, make, progress)
-        config = make.objects / ".config"
-        key = kernels.kernel_key(read_config(config).text, archive.key, toolchain.identity)
-        built = kernels.find_kernel(key)
-        if built is None:
-            make.compile_image(lambda what, part: progress(what, 0.05 + 0.94 * part))
-            built = kernels.keep(key, make.image, config, about(source, toolchain))
-            return _finished(kernels.remember(request, built), progress, cached=False)
-    return _finished(kernels.remember(request, built), progress, cached=True)
+    config = _configure(options, source, kernels, toolchain, log, progress, lock)
+    key = kernels.kernel_key(config.text, archive.key, toolchain.identity)
+    built = kernels.find_kernel(key)
+    if built is not None:
+        return _finished(kernels.remember(request, built), progress, cached=True)
+    objects = kernels.objects(archive.key, config.text)
+    with Make(source.tree, objects, kernels.ccache, toolchain, log, lock) as make:
+        make.config.write_text(config.text)
+        make.compile_image(lambda what, part: progress(what, 0.05 + 0.94 * part))
+        built = kernels.keep(key, make.image, make.config, about(source, toolchain))
+    return _finished(kernels.remember(request, built), progress, cached=False)
 
 
 def configure_kernel(
@@ -126,9 +127,7 @@ def configure_kernel(
     kernels = KernelCache(cache / "kernel")
     with kernels.only_builder(lambda: progress("waiting for another kernel build", 0.0)) as lock:
         source = _source_tree(archive, kernels, progress)
-        with Make(source.tree, kernels.objects(archive.key), toolchain, log, lock) as make:
-            _configure(options, source, make, progress)
-            return read_config(make.objects / ".config")
+        return _configure(options, source, kernels, toolchain, log, progress, lock)
 
 
 def source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progress) -> KernelSource:
@@ -146,11 +145,23 @@ def _source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progres
 
 
 def _configure(
-    options: Sequence[KernelOption], source: KernelSource, make: Make, progress: Progress
-) -> None:
+    options: Sequence[KernelOption],
+    source: KernelSource,
+    kernels: KernelCache,
+    toolchain: Toolchain,
+    log: Path,
+    progress: Progress,
+    lock: int,
+) -> KernelConfig:
+    """In a folder of its own: what is only configured makes no object older than its options."""
     progress("configuring the kernel", 0.04)
-    write_config(source.tree, options, make)
-    check_options(options, make.objects / ".config", source, make.toolchain)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    folder = kernels.configured(source.archive.key)
+    with Make(source.tree, folder, kernels.ccache, toolchain, log, lock) as make:
+        write_config(source.tree, options, make)
+        check_options(options, make.config, source, toolchain)
+        return read_config(make.config)
 
 
 def about(source: KernelSource, toolchain: Toolchain) -> dict[str, str | int]:

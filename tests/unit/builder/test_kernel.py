@@ -12,6 +12,7 @@ import pytest
 
 from onejob.base.linux import mount, unmount
 from onejob.builder.kernel import KernelBuild, build_kernel, configure_kernel
+from onejob.builder.kernel_cache import KINDS, LINES_OF_A_KIND
 from onejob.model.errors import BuildError, LacksError
 from onejob.model.plan import KernelOption
 
@@ -265,6 +266,27 @@ def test_configuring_builds_nothing(shop: Shop) -> None:
     config = configure_kernel(wanted("NET=y"), shop.cache, shop.log, shop.hear, shop.sources)
     assert config.values == {"NET": "y", "TINY": "y"}
     assert shop.made() == ["allnoconfig"]
+
+
+def test_configuring_makes_no_object_older(shop: Shop) -> None:
+    shop.build("NET=y")
+    (objects,) = (shop.cache / "kernel/objects").iterdir()
+    before = (objects / ".config").stat()
+    configure_kernel(wanted("NET=n"), shop.cache, shop.log, shop.hear, shop.sources)
+    shop.build("NET=y", "INET=n")  # the same kernel by another request
+    assert (objects / ".config").stat() == before
+
+
+def test_kernels_of_a_kind_share_objects(shop: Shop) -> None:
+    folders = []
+    for kind in range(KINDS + 1):
+        lines = [f"KIND{kind}_{number}=y" for number in range(LINES_OF_A_KIND)]
+        shop.build(*lines)
+        shop.build(*lines, "NET=y")
+        folders.append(sorted(path.name for path in (shop.cache / "kernel/objects").iterdir()))
+    assert [len(names) for names in folders] == [1, 2, 3, 3]
+    configs = [path.read_text() for path in (shop.cache / "kernel/objects").glob("*/.config")]
+    assert all("CONFIG_NET=y" in config for config in configs)
 
 
 def test_the_newest_source_is_taken(shop: Shop) -> None:
