@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from onejob.base.natives import data_path
+from onejob.base.progress import Quiet
 from onejob.bench.bare import bare_instance
 from onejob.bench.installation import (
     DESKTOP,
@@ -24,14 +25,17 @@ from onejob.bench.installation import (
 )
 from onejob.disk.device import open_device
 from onejob.disk.layout import find_layout
+from onejob.disk.options import Options
 from onejob.disk.write import verify_slot
 from onejob.drive.ready import wait_ready
+from onejob.exporter.export import export_image
 from onejob.model.errors import InputError
 from onejob.model.image import Image, open_image
 from onejob.model.profile_xml import load_profile
 from onejob.model.tomlfile import parse_toml
 from onejob.model.workload import Workload
 from onejob.repository.kit import make_kit
+from onejob.system.network import Publish, free_port
 from running import Onejob, must
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.kernel, pytest.mark.qemu]
@@ -135,6 +139,17 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(world: World, tmp_path: 
         find_layout(device)
     install(SERVER, disk, world.medium, LIMIT_S)
     answers(SERVER, disk, world.workload)
+
+
+def test_a_service_runs_from_a_stick(world: World, tmp_path: Path) -> None:
+    """The CD of a service is a stick, too; nothing else of this machine boots."""
+    export_image(world.pc, "iso", tmp_path / "iso", Quiet(), Options())
+    medium = tmp_path / "iso" / f"{world.pc.plan.name}.iso"
+    disk = new_disk(tmp_path / "disk.raw")
+    forwards = [Publish("127.0.0.1", free_port(), port) for port in world.workload.ports]
+    with bare_instance("stick", words(STICK, disk, medium, forwards), forwards) as guest:
+        wait_ready(guest.target, patient(world.workload), guest.since)
+        assert "not protected" not in guest.target.console.text()  # logs, though they are in memory
 
 
 def await_words(said: Callable[[], str], text: str) -> None:

@@ -83,32 +83,49 @@ def build_kernel(
         built = kernels.find(request)
         if built is not None:
             return _finished(built, progress, cached=True)
-        return _build(options, kernels, archive, toolchain, request, log, progress, lock)
+        source = _source_tree(archive, kernels, progress)
+        builder = _Builder(source, kernels, toolchain, log, progress, lock)
+        built, cached = builder.build(builder.configure(options))
+        return _finished(kernels.remember(request, built), progress, cached=cached)
 
 
-def _build(
-    options: Sequence[KernelOption],
-    kernels: KernelCache,
-    archive: SourceArchive,
-    toolchain: Toolchain,
-    request: str,
-    log: Path,
-    progress: Progress,
-    lock: int,
-) -> KernelBuild:
-    """Unpack, configure, check, compile, keep; the caller holds the build lock."""
-    source = _source_tree(archive, kernels, progress)
-    config = _configure(options, source, kernels, toolchain, log, progress, lock)
-    key = kernels.kernel_key(config.text, archive.key, toolchain.identity)
-    built = kernels.find_kernel(key)
-    if built is not None:
-        return _finished(kernels.remember(request, built), progress, cached=True)
-    objects = kernels.objects(archive.key, config.text)
-    with Make(source.tree, objects, kernels.ccache, toolchain, log, lock) as make:
-        make.config.write_text(config.text)
-        make.compile_image(lambda what, part: progress(what, 0.05 + 0.94 * part))
-        built = kernels.keep(key, make.image, make.config, about(source, toolchain))
-    return _finished(kernels.remember(request, built), progress, cached=False)
+@dataclass(frozen=True)
+class _Builder:
+    """Configures and compiles one source, inside the build lock."""
+
+    source: KernelSource
+    kernels: KernelCache
+    toolchain: Toolchain
+    log: Path
+    progress: Progress
+    lock: int
+
+    def configure(self, options: Sequence[KernelOption]) -> KernelConfig:
+        """In a folder of its own: who only configures makes no object older than its options."""
+        self.progress("configuring the kernel", 0.04)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
+        with self._make(self.kernels.configured(self.source.archive.key)) as make:
+            write_config(self.source.tree, options, make)
+            check_options(options, make.config, self.source, self.toolchain)
+            return read_config(make.config)
+
+    def build(self, config: KernelConfig) -> tuple[BuiltKernel, bool]:
+        """The kernel of `config`, and whether it was there already."""
+        source_key = self.source.archive.key
+        key = self.kernels.kernel_key(config.text, source_key, self.toolchain.identity)
+        built = self.kernels.find_kernel(key)
+        if built is not None:
+            return built, True
+        with self._make(self.kernels.objects(source_key, config.text)) as make:
+            make.config.write_text(config.text)
+            make.compile_image(lambda what, part: self.progress(what, 0.05 + 0.94 * part))
+            said = about(self.source, self.toolchain)
+            return self.kernels.keep(key, make.image, make.config, said), False
+
+    def _make(self, objects: Path) -> Make:
+        ccache = self.kernels.ccache
+        return Make(self.source.tree, objects, ccache, self.toolchain, self.log, self.lock)
 
 
 def configure_kernel(
@@ -127,7 +144,7 @@ def configure_kernel(
     kernels = KernelCache(cache / "kernel")
     with kernels.only_builder(lambda: progress("waiting for another kernel build", 0.0)) as lock:
         source = _source_tree(archive, kernels, progress)
-        return _configure(options, source, kernels, toolchain, log, progress, lock)
+        return _Builder(source, kernels, toolchain, log, progress, lock).configure(options)
 
 
 def source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progress) -> KernelSource:
@@ -142,26 +159,6 @@ def _source_tree(archive: SourceArchive, kernels: KernelCache, progress: Progres
     check_room(kernels.folder, archive)
     progress(f"unpacking {archive.path.name}", 0.01)
     return unpack_source(archive, kernels.sources)
-
-
-def _configure(
-    options: Sequence[KernelOption],
-    source: KernelSource,
-    kernels: KernelCache,
-    toolchain: Toolchain,
-    log: Path,
-    progress: Progress,
-    lock: int,
-) -> KernelConfig:
-    """In a folder of its own: what is only configured makes no object older than its options."""
-    progress("configuring the kernel", 0.04)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
-    folder = kernels.configured(source.archive.key)
-    with Make(source.tree, folder, kernels.ccache, toolchain, log, lock) as make:
-        write_config(source.tree, options, make)
-        check_options(options, make.config, source, toolchain)
-        return read_config(make.config)
 
 
 def about(source: KernelSource, toolchain: Toolchain) -> dict[str, str | int]:
