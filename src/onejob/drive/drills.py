@@ -22,6 +22,9 @@ from onejob.model.workload import SIGNALS, Drill, Workload, fill
 POLL_S = 0.01
 REQUEST_TIMEOUT_S = 10.0
 HELD_S = 0.25
+# After a signal a service goes on when its effects are seen already: haproxy executes itself, and
+# the next signal in that moment would end it, or be lost.
+AFTERMATH_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class _Run:
             self._step("stop", self._await_exit)
             return
         self._step("expect", lambda: self._add(effects.await_all()))
+        if self._drill.signal is not None:
+            time.sleep(AFTERMATH_S)
         self._step("end", self._still_alive)
 
     def drop(self) -> None:

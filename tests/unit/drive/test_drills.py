@@ -112,6 +112,16 @@ def test_a_good_service_passes_all_drills(start_service: StartService, notes: No
     assert target.process.returncode == 0
 
 
+def test_a_service_that_goes_on_after_a_signal_is_not_sent_the_next_at_once(
+    start_service: StartService, notes: Notes
+) -> None:
+    target = start_service("executes-itself")
+    workload = ready(target)
+    workload = workload.model_copy(update={"drill": workload.drill[1:3]})  # no rotation: it ends
+    run_drills(target, workload, notes)
+    assert target.process.returncode == 0
+
+
 FAULTS = [
     ("ignores-hup", "drill reload, expect: expected workers", "replaced by as many new ones"),
     ("dies-on-hup", "sample ended with signal 9 during this drill", "drill reload"),
