@@ -175,6 +175,13 @@ def test_the_same_service_goes_beside_and_another_does_not(
         assert device.read_at(data.start, data.size) == before
 
     answers = tmp_path / "fresh.toml"
+    for words in ("again = false", "again = false, fresh = true, erase = true"):
+        answers.write_text(f"disk = {{ {words} }}")
+        refused = install("--disk", disk, "--answers", answers)
+        assert refused.returncode == 4
+        assert "has this system already, in slot" in refused.stderr
+    with open_device(disk) as device:
+        assert read_state(device) == State("a", "b", 3)
     answers.write_text("disk = { fresh = true }")
     refused = install("--disk", disk, "--answers", answers)
     assert refused.returncode == 4

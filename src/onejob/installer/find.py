@@ -59,7 +59,7 @@ def with_media(given: Answers, found: Found) -> Answers:
     """What was given, and from media what was not: answers, kit, and the root that counts."""
     answered = next((medium.answers for medium in found.media if medium.answers), None)
     if answered:
-        given = merge(read_answers(answered), given)
+        given = merge(_once(read_answers(answered)), given)
     if given.repository is None:
         kit = next((medium.repository for medium in found.media if medium.repository), None)
         place = found.repository or (str(kit) if kit else None)
@@ -67,6 +67,14 @@ def with_media(given: Answers, found: Found) -> Answers:
     if given.trust is None and (root := found.root_that_counts()):
         given = given.model_copy(update={"trust": str(root)})
     return given
+
+
+def _once(answers: Answers) -> Answers:
+    """Of a medium that stays in: nothing is installed at each start."""
+    if answers.disk.again is not None:
+        return answers
+    disk = answers.disk.model_copy(update={"again": False})
+    return answers.model_copy(update={"disk": disk})
 
 
 def untrusted_root(answers: Answers, found: Found) -> Path | None:

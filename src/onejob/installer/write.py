@@ -9,12 +9,13 @@ from onejob.base.progress import Progress
 from onejob.disk.device import Device, open_device
 from onejob.disk.layout import needed_bytes
 from onejob.disk.options import Options, check_options
+from onejob.disk.papers import read_papers
 from onejob.disk.state import Slot
 from onejob.disk.write import verify_slot, write_disk
 from onejob.installer.content import System, describe_content, find_system
 from onejob.installer.order import Order
 from onejob.installer.target import Target
-from onejob.installer.upgrade import may_follow, put_on_trial
+from onejob.installer.upgrade import may_follow, put_on_trial, same_system
 from onejob.model.errors import InputError
 from onejob.model.image import Image
 
@@ -47,6 +48,8 @@ def write_image(image: Image, target: Target, order: Order, progress: Progress) 
     options = Options(ip=order.ip)
     check_options(options)
     with open_device(target.path, write=True) as device:
+        if order.disk.again is False:
+            _check_new(device, target, image, options)
         system = _check_given_up(device, target, order)
         if system:
             return _beside(system, image, device, options, progress)
@@ -56,6 +59,20 @@ def write_image(image: Image, target: Target, order: Order, progress: Progress) 
         progress.stage("reading it back")
         verify_slot(device, "a")
     return Written("a", "")
+
+
+def _check_new(device: Device, target: Target, image: Image, options: Options) -> None:
+    """InputError where the target boots `image` already, or tries it next."""
+    system = find_system(device)
+    if system is None:
+        return
+    for slot in sorted({system.state.first, system.state.next}):
+        if same_system(read_papers(device, slot), image, options):
+            raise InputError(
+                f"{target} has this system already, in slot {slot}",
+                "take the medium out, and restart; to install it once more: again = true below"
+                " [disk] in the answer file",
+            )
 
 
 def _need_room(device: Device, target: Target, image: Image) -> None:

@@ -17,6 +17,8 @@ class DiskAnswer(Noun):
     --json` tells them; `size_gb` is its size in units of 10^9 bytes, rounded. `erase`: all that
     is on it may be lost.
     `fresh`: it is erased even where the same service is on it, whose data would be kept.
+    `again`: it is written even where it has this very system already; no answer means no in a
+    medium's file, as the medium may stay in a machine that starts it first, and yes elsewhere.
     """
 
     path: Annotated[str, Field(pattern=r"^/[!-~]+$")] | None = None
@@ -25,6 +27,7 @@ class DiskAnswer(Noun):
     size_gb: Annotated[int, Field(ge=1)] | None = None
     erase: bool = False
     fresh: bool = False
+    again: bool | None = None
 
 
 class NetworkAnswer(Noun):
