@@ -115,7 +115,7 @@ KERNELS: list[tuple[Machine, Callable[[World], Image]]] = [
 ]
 
 
-@pytest.mark.parametrize(("machine", "kernel"), KERNELS, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("machine", "kernel"), KERNELS, ids=[str(each) for each, _ in KERNELS])
 def test_an_empty_disk_becomes_a_system_that_serves(
     world: World, tmp_path: Path, machine: Machine, kernel: Callable[[World], Image]
 ) -> None:
