@@ -26,7 +26,9 @@ _LARGE_MIB, _JOURNAL = 16 * 1024, ["-J", "size=256"]
 
 def data_mib(plan: Plan) -> int:
     """How large a disk is made for data, of which the logs have a share, and core files more."""
-    return max(DATA_MIB, _TIMES_SHARE * plan.share_kib // 1024) + -(-plan.core_files_kib // 1024)
+    both = -(-(plan.data_kib + plan.share_kib) // 1024)
+    most = max(DATA_MIB, _TIMES_SHARE * plan.share_kib // 1024, both)
+    return most + -(-plan.core_files_kib // 1024)
 
 
 def make_data_disk(

@@ -292,6 +292,11 @@ class Plan(Noun):
         return int(self.sizes("share").get("logs", 0))
 
     @property
+    def data_kib(self) -> int:
+        """What data needs beside the logs' share; 0 where the usual disk has it anyway."""
+        return int(self.sizes("share").get("data", 0))
+
+    @property
     def core_files_kib(self) -> int:
         """What all core files together may take of the data partition."""
         return self.core_files.most * self.core_files.kib if self.core_files else 0

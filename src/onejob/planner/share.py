@@ -1,7 +1,8 @@
-"""The logs' share of the data partition: what lies in it, and how large it is."""
+"""The data partition: how large it is, the logs' share of it, and what lies in that."""
 
 from collections.abc import Iterable, Sequence
 
+from onejob.base.data_disk import DATA_MIB
 from onejob.model.file_uses import is_written
 from onejob.model.paths import is_below
 from onejob.model.plan import Dimension, Mount
@@ -11,6 +12,9 @@ from onejob.model.profile import Profile
 # Drills are short: what they wrote to logs may come so often before anybody rotates these.
 _TIMES = 64
 _LEAST_KIB = 16 * 1024
+# What is written again at the same place is counted each time, so that this is more than it seems.
+_TIMES_DATA = 4
+_WRITING = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2", "copy_file_range"})
 
 
 def share_logs(
@@ -48,5 +52,32 @@ def plan_share(
             source=f"{-(-moved // 1024)} KiB of logs under the drills",
             head_room=f"x {_TIMES}, at least {_LEAST_KIB} KiB",
             reason="all logs together; beyond it they are refused, and data has the rest",
+        ),
+    )  # fmt: skip
+
+
+def plan_data(
+    profile: Profile, mounts: Iterable[Mount], logs: Iterable[Log]
+) -> tuple[Dimension, ...]:
+    """How much room data needs beside the logs; nothing where the usual disk has it anyway."""
+    folders = [mount.path for mount in mounts if mount.kind == "data" and not mount.share]
+    paths = {log.path for log in logs}
+
+    def is_data(path: str) -> bool:
+        return path not in paths and any(is_below(path, folder) for folder in folders)
+
+    there = sum(file.size or 0 for file in profile.files if is_data(file.path))
+    written = sum(
+        row.bytes for row in profile.traffic if row.call_name in _WRITING and is_data(row.object)
+    )
+    wanted_kib = -(-(there + written) * _TIMES_DATA // (1 << 20)) * 1024
+    if wanted_kib <= DATA_MIB * 1024:
+        return ()
+    return (
+        Dimension(
+            name="data", kind="share", value=str(wanted_kib), unit="KiB",
+            source=f"{there >> 10} KiB at first, {written >> 10} KiB written under the drills",
+            head_room=f"x {_TIMES_DATA}, at least {DATA_MIB} MiB",
+            reason="a disk that is made for data has as much, and the logs' share besides",
         ),
     )  # fmt: skip
