@@ -18,7 +18,7 @@ from onejob.bench.stand_in import with_kernel
 from onejob.builder.image import build_image
 from onejob.disk.device import open_device
 from onejob.disk.layout import find_layout
-from onejob.disk.state import State, read_state
+from onejob.disk.state import SLOTS, State, read_state
 from onejob.disk.write import verify_slot
 from onejob.model.hardware import Device, Hardware
 from onejob.model.image import MANIFEST, PROFILE, Content, Image, open_image
@@ -180,8 +180,15 @@ def test_the_same_service_goes_beside_and_another_does_not(
         refused = install("--disk", disk, "--answers", answers)
         assert refused.returncode == 4
         assert "has this system already, in slot" in refused.stderr
-    with open_device(disk) as device:
+    with open_device(disk, write=True) as device:
         assert read_state(device) == State("a", "b", 3)
+        for slot in SLOTS:
+            device.write_at(find_layout(device)[f"root-{slot}"].start, bytes(4096))
+    answers.write_text("disk = { again = false }")
+    done(install("--disk", disk, "--answers", answers))
+    with open_device(disk) as device:
+        verify_slot(device, "b")  # it was damaged, so it was written again
+
     answers.write_text("disk = { fresh = true }")
     refused = install("--disk", disk, "--answers", answers)
     assert refused.returncode == 4

@@ -9,7 +9,6 @@ from onejob.base.progress import Progress
 from onejob.disk.device import Device, open_device
 from onejob.disk.layout import needed_bytes
 from onejob.disk.options import Options, check_options
-from onejob.disk.papers import read_papers
 from onejob.disk.state import Slot
 from onejob.disk.write import verify_slot, write_disk
 from onejob.installer.content import System, describe_content, find_system
@@ -62,17 +61,24 @@ def write_image(image: Image, target: Target, order: Order, progress: Progress) 
 
 
 def _check_new(device: Device, target: Target, image: Image, options: Options) -> None:
-    """InputError where the target boots `image` already, or tries it next."""
+    """InputError where the target boots `image` already, or tries it next, and has it whole."""
     system = find_system(device)
     if system is None:
         return
     for slot in sorted({system.state.first, system.state.next}):
-        if same_system(read_papers(device, slot), image, options):
+        if _has(device, slot, image, options):
             raise InputError(
                 f"{target} has this system already, in slot {slot}",
                 "take the medium out, and restart; to install it once more: again = true below"
                 " [disk] in the answer file",
             )
+
+
+def _has(device: Device, slot: Slot, image: Image, options: Options) -> bool:
+    try:
+        return same_system(verify_slot(device, slot), image, options)
+    except InputError:  # damaged: it is to be written again
+        return False
 
 
 def _need_room(device: Device, target: Target, image: Image) -> None:

@@ -58,7 +58,7 @@ from onejob.planner.policy import plan_calls, plan_settings
 from onejob.planner.ports import plan_network
 from onejob.planner.ready import plan_ready
 from onejob.planner.restart import plan_restart
-from onejob.planner.share import plan_data, plan_share, share_logs
+from onejob.planner.share import plan_space, share_logs
 
 ROOT_FORMAT = RootFormat(
     filesystem="squashfs",
@@ -120,11 +120,7 @@ def make_plan(
         grants=plan_grants(profile, mounts, files, changes) if landlock != "none" else (),
         logs=logs,
         **_plan_preloaded(profile, arrays, manager, mounts, left_out),
-        dimensions=(
-            *plan_dimensions(evidence, machine, chosen),
-            *plan_share(profile, mounts, logs),
-            *plan_data(profile, mounts, logs),
-        ),
+        dimensions=plan_dimensions(evidence, machine, chosen) + plan_space(profile, mounts, logs),
         settings=plan_settings(chosen),
         capabilities=_plan_capabilities(evidence, service),
         network=None if mounting_call(evidence) else network,

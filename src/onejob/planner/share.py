@@ -36,6 +36,13 @@ def share_logs(
     return tuple(found), tuple(warnings)
 
 
+def plan_space(
+    profile: Profile, mounts: Sequence[Mount], logs: Sequence[Log]
+) -> tuple[Dimension, ...]:
+    """What of the data partition the logs may take, and what data needs."""
+    return plan_share(profile, mounts, logs) + plan_data(profile, mounts, logs)
+
+
 def plan_share(
     profile: Profile, mounts: Iterable[Mount], logs: Iterable[Log]
 ) -> tuple[Dimension, ...]:
