@@ -39,6 +39,7 @@ fn main() -> std::io::Result<()> {
         }
         thread::spawn(move || {
             while let Ok(true) = serve(&stream) {}
+            drop(stream); // before the next one is let in, so that no more are ever open
             CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
         });
     }

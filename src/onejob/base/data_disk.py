@@ -9,9 +9,8 @@ from pathlib import Path
 
 from onejob.base.process import find_tool, run_tool
 from onejob.model.errors import InputError, LacksError
-from onejob.model.plan import Plan
+from onejob.model.plan import LEAST_DATA_MIB, Plan
 
-DATA_MIB = 64
 # A disk is so many times as large as the logs' share of it.
 _TIMES_SHARE = 4
 # No blocks kept for root.
@@ -27,7 +26,7 @@ _LARGE_MIB, _JOURNAL = 16 * 1024, ["-J", "size=256"]
 def data_mib(plan: Plan) -> int:
     """How large a disk is made for data, of which the logs have a share, and core files more."""
     both = -(-(plan.data_kib + plan.share_kib) // 1024)
-    most = max(DATA_MIB, _TIMES_SHARE * plan.share_kib // 1024, both)
+    most = max(LEAST_DATA_MIB, _TIMES_SHARE * plan.share_kib // 1024, both)
     return most + -(-plan.core_files_kib // 1024)
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from onejob.base.data_disk import DATA_MIB
 from onejob.model.file_uses import is_written
 from onejob.model.paths import is_below
-from onejob.model.plan import Dimension, Mount
+from onejob.model.plan import LEAST_DATA_MIB, Dimension, Mount
 from onejob.model.plan_policy import Log
 from onejob.model.profile import Profile
 
@@ -78,13 +77,13 @@ def plan_data(
         row.bytes for row in profile.traffic if row.call_name in _WRITING and is_data(row.object)
     )
     wanted_kib = -(-(there + written) * _TIMES_DATA // (1 << 20)) * 1024
-    if wanted_kib <= DATA_MIB * 1024:
+    if wanted_kib <= LEAST_DATA_MIB * 1024:
         return ()
     return (
         Dimension(
             name="data", kind="share", value=str(wanted_kib), unit="KiB",
             source=f"{there >> 10} KiB at first, {written >> 10} KiB written under the drills",
-            head_room=f"x {_TIMES_DATA}, at least {DATA_MIB} MiB",
+            head_room=f"x {_TIMES_DATA}, at least {LEAST_DATA_MIB} MiB",
             reason="a disk that is made for data has as much, and the logs' share besides",
         ),
     )  # fmt: skip
