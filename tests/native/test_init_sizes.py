@@ -32,8 +32,19 @@ def test_what_is_too_small_stops_the_boot(
     container: Container, change: dict[str, Any], words: str
 ) -> None:
     container.plan |= change
+    container.environment[1] = "ONEJOB_DATA=dir"
     container.start("status")
     assert container.status() == 1
+    assert f"onejob: {words}" in container.console
+    assert "ready" not in container.console
+
+
+def test_data_in_memory_has_to_fit_beside_the_service(container: Container) -> None:
+    container.plan["machine"] = {"processors": 1, "memory_kib": 23}
+    container.environment[1] = f"ONEJOB_DATA=tmpfs:{MOST}"
+    container.start("status")
+    assert container.status() == 1
+    words = f"memory, with the data in it: the plan needs {MOST + 23} KiB, this machine has "
     assert f"onejob: {words}" in container.console
     assert "ready" not in container.console
 

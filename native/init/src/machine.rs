@@ -9,18 +9,24 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::files::{read_whole, write_whole};
 use crate::instance::{Machine, Sysctl};
+use crate::place::DataAt;
 
 const LARGER: &str = "give it more, or plan for this machine: onejob build --hardware";
 const LARGEST: usize = 4096;
 
-/// A machine that is too small would fail when the service grows; so it fails now.
-pub fn require(machine: &Machine) -> Outcome<()> {
+/// A machine that is too small would fail when the service grows; so it fails now. Data that is kept
+/// in memory comes on top of what the service needs.
+pub fn require(machine: &Machine, data: &DataAt) -> Outcome<()> {
     let processors =
         rustix::thread::sched_getaffinity(None).or_fail(format_args!("cannot count the processors"))?.count();
     at_least("processors", machine.processors, u64::from(processors), "")?;
     let memory = rustix::system::sysinfo();
     let memory_kib = memory.totalram as u64 * u64::from(memory.mem_unit) / 1024;
-    at_least("memory", machine.memory_kib, memory_kib, " KiB")
+    let (name, kept_kib) = match data {
+        DataAt::Memory { size_kib } => ("memory, with the data in it", *size_kib),
+        _ => ("memory", 0),
+    };
+    at_least(name, machine.memory_kib.saturating_add(kept_kib), memory_kib, " KiB")
 }
 
 fn at_least(dimension: &str, needed: u64, there: u64, unit: &str) -> Outcome<()> {

@@ -90,7 +90,7 @@ fn run(environment: &[&CStr]) -> Outcome<Never> {
     let signals = supervisor::take_signals()?; // SIGTERM may come at any moment from here on
     let instance = instance::load()?;
     let trial = trial::Trial::begin(place.slot.take(), instance.ready.as_ref());
-    machine::require(&instance.machine)?;
+    machine::require(&instance.machine, &place.data)?;
     let filtered = instance.denied != Denied::Off;
     let filters = if filtered { Some(seccomp::Filters::load()?) } else { None };
     let policy = filters.as_ref().map(|all| all.at(instance.policy)).transpose()?;

@@ -24,8 +24,11 @@ from onejob.exporter.form import Export
 from onejob.model.container import has_data
 from onejob.model.errors import BuildError, LacksError
 from onejob.model.image import Image
+from onejob.model.plan import LEAST_DATA_MIB, Plan
 
-DATA_KIB = 16384
+# A quarter of the least disk for data: the plan asks for four times what there was.
+LEAST_DATA_KIB = LEAST_DATA_MIB * 1024 // 4
+_ROOM_MIB = 256
 _ISOLINUX = Path("/usr/lib/ISOLINUX")
 _LDLINUX = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
 _LIMIT_S = 300
@@ -185,8 +188,14 @@ def stick_line(image: Image, place: Place, options: Options, medium: Medium = EM
 
 
 def _more(image: Image, options: Options, medium: Medium) -> list[str]:
-    data = [f"ONEJOB_DATA=tmpfs:{DATA_KIB}"] if has_data(image.plan) else []
+    kib = data_kib(image.plan)
+    data = [f"ONEJOB_DATA=tmpfs:{kib}"] if kib else []
     return [f"ip={options.ip}", *data, *medium.words]
+
+
+def data_kib(plan: Plan) -> int:
+    """How much memory the data may take; process 1 refuses a machine that has not as much more."""
+    return max(LEAST_DATA_KIB, plan.data_kib) if has_data(plan) else 0
 
 
 def menu(lines: dict[str, str], consoles: Iterable[str]) -> str:
@@ -202,9 +211,18 @@ def steps(image: Image, name: str) -> str:
     """How to boot it."""
     port = next(iter(image.plan.service.ports), 0)
     forward = f",hostfwd=tcp:127.0.0.1:8080-:{port}" if port else ""
+    kib = data_kib(image.plan)
+    memory = max(_ROOM_MIB, -(-(image.plan.machine.memory_kib + kib) // 1024))
+    kept = (
+        f"What the service keeps is in memory, {kib // 1024} MiB at most, and gone at the end; a\n"
+        "machine with less than that and what the service needs is refused at boot.\n"
+        if kib
+        else ""
+    )
     common = f"""\
-    qemu-system-x86_64 -machine q35 -m 256 -nodefaults -no-reboot -display none -serial stdio \\
-        -netdev user,id=net{forward} -device virtio-net-pci,netdev=net \\
+    qemu-system-x86_64 -machine q35 -m {memory} -nodefaults -no-reboot \\
+        -display none -serial stdio -netdev user,id=net{forward} \\
+        -device virtio-net-pci,netdev=net \\
 """
     return f"""\
 As a CD, with BIOS:
@@ -217,5 +235,4 @@ With UEFI:
 
 Or burn it, or write it to a USB stick (`dd if={name} of=/dev/sdX bs=4M`). A BIOS that starts the
 stick asks for two seconds what it is: type `usb`. Each block of the root is checked (dm-verity).
-What the service keeps is in memory and gone at the end.
-"""
+{kept}"""

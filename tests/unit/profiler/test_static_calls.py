@@ -191,3 +191,30 @@ def test_interpreters_and_paths_in_texts_are_named(tmp_path: Path) -> None:
     ]
     assert list(_expand("/etc/x", "/var/log/x")) == []
     assert FileUse(path="/x", kind="file").named_by == ()
+
+
+# Without names or an unwind table; long enough that beginnings of functions are guessed from what
+# looks like a branch. `middle` is none: one is in the bytes of a number (movabs), others are jumps.
+GUESSED = """
+__asm__ (
+    ".globl _start\\n_start: mov $23, %edi\\n"
+    ".byte 0x48, 0xb9, 0xe8\\n.long middle - (. + 4)\\n.byte 0, 0, 0\\n"
+    "JUMP"
+    "mov $177, %eax\\n"
+    "middle: mov %rdi, %rsi\\nsyscall\\nhlt\\n"
+    ".fill 9000, 1, 0x90\\n"
+);"""
+JUMP = r"mov $169, %eax\ntest %edi, %edi\n.byte 0x0f, 0x85\n.long middle - (. + 4)\n"
+
+
+@pytest.mark.parametrize(
+    ("jump", "found"),
+    [("", {"get_kernel_syms"}), (JUMP, {"get_kernel_syms", "reboot"})],
+    ids=["bytes", "jump"],
+)
+def test_what_leads_on_into_a_guessed_function_is_followed(
+    tmp_path: Path, jump: str, found: set[str]
+) -> None:
+    text = GUESSED.replace("JUMP", jump)
+    summary = compiled(tmp_path, text, "-nostdlib", "-static", "-s")
+    assert (own_calls(summary), summary.unknown) == (found, 0)

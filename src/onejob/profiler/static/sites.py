@@ -116,6 +116,21 @@ class Code:
                         found[target].append(section.address + match.start())
         return dict(found)
 
+    def falls_into(self, start: int) -> Iterator[tuple[int, Function, int]]:
+        """The code before a beginning that was guessed from a branch, where it leads on to it.
+
+        Such a beginning can be the middle of a function. Behind a call there is nothing to follow:
+        it keeps no register that a number or an argument is in.
+        """
+        if start in self.image.function_starts or start == self.starts[0]:
+            return
+        before = self.start_of(start - 1)
+        first = self.function(before).instructions
+        last = first[-1] if first else None
+        if last is None or last.address + last.size != start or last.passes_nothing_on:
+            return
+        yield before, Function([*first, *self.function(start).instructions]), len(first)
+
     def slot_branches(self, slots: set[int]) -> list[int]:
         """Addresses of what look like calls and jumps through one of `slots`."""
         found = []
@@ -154,9 +169,14 @@ def find_sites(code: Code) -> Sites:
             continue
         sites.wrappers[wrapper] = register
         callers = list(code.real(code.branches.get(wrapper, ())))
-        if len(sites.wrappers) > _MAX_WRAPPERS or not (callers or _is_exported(code, wrapper)):
+        before = list(code.falls_into(wrapper))
+        if len(sites.wrappers) > _MAX_WRAPPERS or not (
+            callers or before or _is_exported(code, wrapper)
+        ):
             sites.unknown.append(Site(UNKNOWN, wrapper, wrapper, "function at"))
             continue
+        for place in before:
+            waiting += _look(sites, place, register, "number given before")
         for start, function, number in callers:
             if function.instructions[number].target == wrapper and start != wrapper:
                 place = (start, function, number)

@@ -20,7 +20,7 @@ from onejob.profiler.static.elf_image import ElfImage, NotElf, read_elf
 from onejob.profiler.static.graph import build_graph
 from onejob.profiler.static.sites import GENERIC, Code, Sites, find_sites
 
-_FORMAT = 3  # raised when the analysis finds other things
+_FORMAT = 4  # raised when the analysis finds other things
 _LOADERS = {"dlopen", "dlmopen", "__libc_dlopen_mode"}
 _LIBRARY = re.compile(rb"(?<![^\0])(/?[A-Za-z0-9_][\w./+-]{0,250}\.so(?:\.[0-9]+)*)\0")
 Number = Annotated[int, Field(ge=0, lt=2**64)]

@@ -58,6 +58,11 @@ class Instruction(NamedTuple):
         return word == "call" or word.startswith("j") or word.startswith("loop")
 
     @property
+    def passes_nothing_on(self) -> bool:
+        """Whether what comes next has nothing from here: this one calls, or never comes there."""
+        return self.name.endswith("call") or _ENDS.match(self.name) is not None
+
+    @property
     def slot(self) -> int | None:
         """The address that an operand names relative to this instruction."""
         found = re.search(r"\[rip ([+-]) (0x[0-9a-f]+|[0-9]+)\]", self.operands)
