@@ -198,9 +198,10 @@ def await_words(console: Path, words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.kernel
 @pytest.mark.qemu
-def test_as_a_disk_the_cd_boots_with_uefi_and_serves(image: Image, tmp_path: Path) -> None:
+@pytest.mark.parametrize("firmware", [0, 1], ids=["bios", "uefi"])
+def test_as_a_disk_the_cd_boots_and_serves(image: Image, tmp_path: Path, firmware: int) -> None:
     folder = exported(image, "iso", tmp_path / "iso")
-    block = commands(folder)[1].replace(
+    block = commands(folder)[firmware].replace(
         "-cdrom nginx.iso", "-drive format=raw,snapshot=on,file=nginx.iso"
     )
     assert "snapshot" in block

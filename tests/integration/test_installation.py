@@ -47,6 +47,7 @@ USUAL = {
     "acpi", "ahci", "cd-rom", "console-serial", "keyboard", "mitigations", "watchdog-tco",
 }  # fmt: skip
 STICK = Machine("uefi", "nvme", "e1000", stick=True)
+OLD_STICK = Machine("bios", "ide-hd", "e1000e", stick=True)
 
 
 class World(NamedTuple):
@@ -112,6 +113,7 @@ KERNELS: list[tuple[Machine, Callable[[World], Image]]] = [
     (SERVER, lambda world: world.virtio),
     (DESKTOP, lambda world: world.pc),
     (STICK, lambda world: world.pc),
+    (OLD_STICK, lambda world: world.pc),
 ]
 
 
@@ -141,13 +143,14 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(world: World, tmp_path: 
     answers(SERVER, disk, world.workload)
 
 
-def test_a_service_runs_from_a_stick(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", [STICK, OLD_STICK], ids=str)
+def test_a_service_runs_from_a_stick(world: World, tmp_path: Path, machine: Machine) -> None:
     """The CD of a service is a stick, too; nothing else of this machine boots."""
     export_image(world.pc, "iso", tmp_path / "iso", Quiet(), Options())
     medium = tmp_path / "iso" / f"{world.pc.plan.name}.iso"
     disk = new_disk(tmp_path / "disk.raw")
     forwards = [Publish("127.0.0.1", free_port(), port) for port in world.workload.ports]
-    with bare_instance("stick", words(STICK, disk, medium, forwards), forwards) as guest:
+    with bare_instance("stick", words(machine, disk, medium, forwards), forwards) as guest:
         wait_ready(guest.target, patient(world.workload), guest.since)
         assert "not protected" not in guest.target.console.text()  # logs, though they are in memory
 

@@ -1,6 +1,6 @@
 """An image as a CD: firmware of both kinds starts it, and from a USB stick too; all is read-only.
 
-Sources: xorrisofs(1) (hybrid images, -append_partition); isolinux's documentation; the UEFI
+Sources: xorrisofs(1) (hybrid images, -append_partition, --grub2-mbr); the UEFI
 specification 2.10, 13.3.2 (El Torito). A CD has no partitions for the kernel, a stick has; so the
 root lies behind the file system as a partition, and each medium has a command line of its own.
 """
@@ -8,29 +8,29 @@ root lies behind the file system as a partition, and each medium has a command l
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from onejob.base.boot_line import boot_line
 from onejob.base.process import find_tool, run_tool
+from onejob.disk.command_line import grub_words
 from onejob.disk.fat import MIB, make_esp
+from onejob.disk.grub import MEDIUM_SECTOR, make_medium_loader
 from onejob.disk.kernel_needs import Need, need_kernel
 from onejob.disk.options import Options
 from onejob.disk.unified_kernel import make_unified
 from onejob.exporter.disk import identity
 from onejob.exporter.form import Export
 from onejob.model.container import has_data
-from onejob.model.errors import BuildError, LacksError
+from onejob.model.errors import BuildError
 from onejob.model.image import Image
 from onejob.model.plan import LEAST_DATA_MIB, Plan
 
 # A quarter of the least disk for data: the plan asks for four times what there was.
 LEAST_DATA_KIB = LEAST_DATA_MIB * 1024 // 4
 _ROOM_MIB = 256
-_ISOLINUX = Path("/usr/lib/ISOLINUX")
-_LDLINUX = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
 _LIMIT_S = 300
 _EPOCH = 315619200
 _FILES_PARTITION, _ROOT_PARTITION = 1, 3
@@ -78,9 +78,6 @@ def export_iso(image: Image, folder: Path, options: Options) -> Export:
 
 def write_iso(image: Image, target: Path, options: Options, medium: Medium = EMPTY) -> None:
     """Make the new file `target`, which boots `image`; the file system has `medium` besides."""
-    for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
-        if not path.is_file():
-            raise LacksError(f"{path} is missing", "apt-get install isolinux syslinux-common")
     make_iso(image, target, Place(0, identity(image, "nowhere")), options, medium)
     place = root_place(target)
     target.unlink()
@@ -92,19 +89,18 @@ def write_iso(image: Image, target: Path, options: Options, medium: Medium = EMP
 def make_iso(image: Image, target: Path, place: Place, options: Options, medium: Medium) -> None:
     """The whole medium, with command lines that say that the root is at `place`."""
     stage = target.with_name(".stage")
-    (stage / "isolinux").mkdir(parents=True)
-    for path in (_ISOLINUX / "isolinux.bin", _LDLINUX):
-        shutil.copyfile(path, stage / "isolinux" / path.name)
+    (stage / "loader").mkdir(parents=True)
     shutil.copyfile(image.kernel, stage / "kernel")
     for name, source in medium.files.items():
         copy_to(source, stage / name)
     lines = {
         "cd": cd_line(image, place, options, medium),
-        "usb": stick_line(image, place, options, medium),
+        "stick": stick_line(image, place, options, medium),
     }
     machine = image.plan.machine
-    consoles = machine.consoles or (machine.console,)
-    (stage / "isolinux/isolinux.cfg").write_text(menu(lines, consoles))
+    make_medium_loader(machine.consoles or (machine.console,), stage / "loader/bios.img")
+    for name, line in lines.items():
+        (stage / f"loader/{name}.cfg").write_text(f"linux /kernel {grub_words(line)}\n")
     firmware = {name: target.with_name(f".{name}.esp") for name in lines}
     for name, line in lines.items():
         unified = target.with_name(".unified.efi")
@@ -115,10 +111,10 @@ def make_iso(image: Image, target: Path, place: Place, options: Options, medium:
     for path in (*stage.rglob("*"), stage):
         os.utime(path, (_EPOCH, _EPOCH))
     run_tool(
-        xorriso_words(image, stage, firmware["usb"], target), timeout=_LIMIT_S,
+        xorriso_words(image, stage, firmware["stick"], target), timeout=_LIMIT_S,
         environment={**os.environ, "SOURCE_DATE_EPOCH": str(_EPOCH), "TZ": "UTC"},
     )  # fmt: skip
-    firmware["usb"].unlink()
+    firmware["stick"].unlink()
     shutil.rmtree(stage)
 
 
@@ -136,8 +132,9 @@ def xorriso_words(image: Image, stage: Path, stick: Path, target: Path) -> list[
     return [
         find_tool("xorriso", "xorriso"), "-as", "mkisofs", "-quiet", "-r", "-V", "ONEJOB",
         "--gpt_disk_guid", identity(image, "iso").replace("-", ""),
-        "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot",
-        "-boot-load-size", "4", "-boot-info-table", "-isohybrid-mbr", _ISOLINUX / "isohdpfx.bin",
+        "-b", "loader/bios.img", "-c", "loader/boot.cat", "-no-emul-boot",
+        "-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info",
+        "--grub2-mbr", MEDIUM_SECTOR, "--mbr-force-bootable",
         "-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot",
         "-append_partition", "2", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", stick,
         "-append_partition", str(_ROOT_PARTITION), "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
@@ -198,15 +195,6 @@ def data_kib(plan: Plan) -> int:
     return max(LEAST_DATA_KIB, plan.data_kib) if has_data(plan) else 0
 
 
-def menu(lines: dict[str, str], consoles: Iterable[str]) -> str:
-    """isolinux's configuration: the CD, unless somebody types ``usb``."""
-    entries = "".join(
-        f"label {n}\n  kernel /kernel\n  append {line}\n" for n, line in lines.items()
-    )
-    serial = "serial 0 115200\n" if any(name.startswith("ttyS0") for name in consoles) else ""
-    return f"{serial}default cd\nprompt 1\ntimeout 20\n{entries}"
-
-
 def steps(image: Image, name: str) -> str:
     """How to boot it."""
     port = next(iter(image.plan.service.ports), 0)
@@ -233,6 +221,6 @@ With UEFI:
 
 {common}        -bios /usr/share/ovmf/OVMF.fd -cdrom {name}
 
-Or burn it, or write it to a USB stick (`dd if={name} of=/dev/sdX bs=4M`). A BIOS that starts the
-stick asks for two seconds what it is: type `usb`. Each block of the root is checked (dm-verity).
+Or burn it, or write it to a USB stick (`dd if={name} of=/dev/sdX bs=4M`), which starts with either
+firmware, too. Each block of the root is checked (dm-verity).
 {kept}"""
