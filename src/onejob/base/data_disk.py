@@ -11,8 +11,8 @@ from onejob.base.process import find_tool, run_tool
 from onejob.model.errors import InputError, LacksError
 from onejob.model.plan import LEAST_DATA_MIB, Plan
 
-# A disk is so many times as large as the logs' share of it.
-_TIMES_SHARE = 4
+# Of what is kept, for the file system's own tables and journal: small disks need as much.
+_OWN = 6
 # No blocks kept for root.
 _FILE_SYSTEM = ["-m", "0", "-L", "onejob-data"]
 # By project: so process 1 gives the logs their share.
@@ -24,10 +24,10 @@ _LARGE_MIB, _JOURNAL = 16 * 1024, ["-J", "size=256"]
 
 
 def data_mib(plan: Plan) -> int:
-    """How large a disk is made for data, of which the logs have a share, and core files more."""
-    both = -(-(plan.data_kib + plan.share_kib) // 1024)
-    most = max(LEAST_DATA_MIB, _TIMES_SHARE * plan.share_kib // 1024, both)
-    return most + -(-plan.core_files_kib // 1024)
+    """How large a disk is made for data, the logs' share besides, and core files."""
+    data_kib = max(LEAST_DATA_MIB * 1024, plan.data_kib)
+    kept_kib = data_kib + plan.share_kib + plan.core_files_kib
+    return -(-(kept_kib + kept_kib // _OWN) // 1024)
 
 
 def make_data_disk(

@@ -19,7 +19,7 @@ from onejob.system.guest import console_words, machine_words, network_words
 from onejob.system.network import Publish, free_port
 
 OVMF = Path("/usr/share/ovmf/OVMF.fd")
-DISK_BYTES = 8 * 10**9
+DISK_BYTES = 4 * 10**9
 MEMORY_MIB = 1024
 _ANSWERS = """\
 service = "{name}"

@@ -29,7 +29,7 @@ Identity = Annotated[int, Field(ge=0, lt=2**32)]
 # What a plan takes: what was observed, with its needs; also what is known of it (named files, the C
 # library's error paths); also every call that code was found to reach. Each takes more.
 Trust = Literal["observed", "known", "union"]
-# A disk that is made for data is at least so large.
+# A disk that is made for data has at least so much for it.
 LEAST_DATA_MIB = 64
 
 
