@@ -2,18 +2,20 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from onejob.base import linux
 from onejob.model.syscalls import call_name
 from onejob.profiler.imports.call_rules import call_rules, rule_of
 from onejob.profiler.imports.follow import WANTED
 from onejob.profiler.imports.perf import argument_names
 
 ROOT = Path(__file__).resolve().parents[3]
-TRACING = Path("/sys/kernel/tracing/events/syscalls")
+TRACING = Path("/sys/kernel/tracing")
 HEADERS = """
 sys/socket.h netinet/in.h netinet/tcp.h netinet/udp.h fcntl.h sys/mman.h sched.h signal.h
 sys/prctl.h asm/prctl.h sys/resource.h sys/time.h time.h sys/mount.h sys/epoll.h sys/random.h
@@ -73,14 +75,29 @@ def test_the_rules_are_the_probes() -> None:
     assert call_rules().keys() <= theirs.keys()
 
 
-@pytest.mark.skipif(not TRACING.is_dir(), reason="tracefs is not mounted")
-def test_names_of_arguments_are_the_kernels() -> None:
+@pytest.fixture
+def tracing(tmp_path: Path) -> Iterator[Path]:
+    """The kernel's events, where tracefs is mounted already or for the test."""
+    if (TRACING / "events").is_dir():
+        yield TRACING
+        return
+    (own := tmp_path / "tracing").mkdir()
+    linux.mount("tracefs", own, "tracefs")
+    yield own
+    linux.unmount(own)
+
+
+@pytest.mark.root
+def test_names_of_arguments_are_the_kernels(tracing: Path) -> None:
     names = argument_names()
     assert names.keys() == WANTED
     renamed = {"stat": "newstat", "lstat": "newlstat", "umount2": "umount"}
+    compared = 0
     for name, arguments in names.items():
-        path = TRACING / f"sys_enter_{renamed.get(name, name)}" / "format"
+        path = tracing / f"events/syscalls/sys_enter_{renamed.get(name, name)}" / "format"
         if path.is_file():  # a kernel may lack a call
             fields = re.findall(r"field:[^;]*?(\w+);", path.read_text())
             there = tuple(f for f in fields if f != "__syscall_nr" and not f.startswith("common_"))
             assert arguments == there, name
+            compared += 1
+    assert compared > len(names) * 3 // 4
