@@ -134,7 +134,7 @@ def nginx(nginx_profile: Path) -> Profile:
 
 def test_nginx_drills_are_recorded(nginx: Profile) -> None:
     assert [run.name for run in nginx.drills] == [
-        "start", "serve", "reload", "rotate-logs", "error-paths", "stop",
+        "start", "serve", "reload", "rotate-logs", "crash", "error-paths", "stop",
     ]  # fmt: skip
     brought = {run.name: run.new_calls + run.new_files for run in nginx.drills}
     assert all(brought[name] for name in ("start", "reload", "rotate-logs", "error-paths", "stop"))

@@ -195,6 +195,21 @@ def test_signal_reaches_the_main_process(container: Container) -> None:
         container.ask("signal", signal=65)
 
 
+def test_signal_reaches_another_process_of_the_service_and_never_process_1(
+    container: Container,
+) -> None:
+    container.start()
+    container.await_text("ready")
+    main = container.event("started")["pid"]
+    container.ask("signal", signal=int(signal.SIGHUP), pid=main)
+    container.await_text("got HUP")
+    for pid in (1, 0, -1):
+        with pytest.raises(RuntimeError, match=f"{pid} is no process of "):
+            container.ask("signal", signal=int(signal.SIGKILL), pid=pid)
+    with pytest.raises(RuntimeError, match="signal 1: "):
+        container.ask("signal", signal=int(signal.SIGHUP), pid=30_000)
+
+
 def test_signals_to_process_1_are_passed_on(container: Container) -> None:
     container.start()
     container.await_text("ready")

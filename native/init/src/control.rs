@@ -40,6 +40,7 @@ pub struct Request {
     #[serde(rename = "do")]
     pub verb: String,
     pub signal: Option<i32>,
+    pub pid: Option<i32>,
     pub path: Option<String>,
     pub from: Option<String>,
     pub to: Option<String>,

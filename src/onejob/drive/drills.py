@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from onejob.drive.effects import Effects, await_held, fresh_nonce, ports_in_use
+from onejob.drive.effects import Effects, await_held, fresh_nonce, last_worker, ports_in_use
 from onejob.drive.judged import Runner, StepFailedError
 from onejob.drive.ready import with_output
 from onejob.drive.target import Target
@@ -169,8 +169,10 @@ class _Run:
         name = self._drill.signal
         if self._drill.name == "stop":
             name = self._workload.stop.signal
-        if name is not None:
-            self._target.send_signal(SIGNALS[name])
+        if name is None:
+            return
+        worker = last_worker(self._target.processes()) if self._drill.to == "worker" else None
+        self._target.send_signal(SIGNALS[name], worker)
 
     def _commands(self) -> None:
         drill = self._drill

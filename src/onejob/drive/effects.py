@@ -93,7 +93,7 @@ def check_workers(wanted: str, before: Sequence[Process], now: Sequence[Process]
     """StepFailedError unless the main process's children are as `wanted` says.
 
     "renewed": as many as before and all new; "replaced": all new, in a pool whose size changes;
-    "same": none has gone or come.
+    "restored": one has gone, and one has come for it; "same": none has gone or come.
     """
     if not before or not now or _identity(before[0]) != _identity(now[0]):
         raise StepFailedError("the main process to be the same", "it is another or gone")
@@ -101,12 +101,23 @@ def check_workers(wanted: str, before: Sequence[Process], now: Sequence[Process]
     if wanted == "same":
         if old != new:
             raise StepFailedError(f"the same workers {_pids(old)}", f"they are {_pids(new)}")
+    elif wanted == "restored":
+        if len(old - new) != 1 or len(new - old) != 1:
+            raise StepFailedError(f"one of the workers {_pids(old)} anew", f"they are {_pids(new)}")
     elif not old:
         raise StepFailedError("workers to be renewed", "there were none before")
     elif old & new or not new or (wanted == "renewed" and len(new) != len(old)):
         number = "as many new ones" if wanted == "renewed" else "new ones"
         expected = f"workers {_pids(old)} to be replaced by {number}"
         raise StepFailedError(expected, f"they are {_pids(new)}")
+
+
+def last_worker(processes: Sequence[Process]) -> Process:
+    """The one that the main process forked last; StepFailedError where there is none."""
+    workers = [each for each in processes if each.parent == processes[0].pid]
+    if not workers:
+        raise StepFailedError("a worker to be signalled", "the main process has no child")
+    return max(workers, key=lambda worker: (worker.start, worker.pid))
 
 
 def _identity(process: Process) -> tuple[int, int]:

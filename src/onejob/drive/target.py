@@ -36,8 +36,8 @@ class Target(Protocol):
     def begin_drill(self, name: str) -> None:
         """From now on, what happens belongs to drill `name`."""
 
-    def send_signal(self, number: int) -> None:
-        """Signal the main process."""
+    def send_signal(self, number: int, worker: Process | None = None) -> None:
+        """Signal the main process, or a `worker` of it."""
 
     def processes(self) -> tuple[Process, ...]:
         """All processes of the service, the main process first."""

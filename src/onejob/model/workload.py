@@ -18,7 +18,7 @@ from onejob.model.tomlfile import parse_toml
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 SIGNALS = {
     "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15,
-    "CONT": 18, "STOP": 19, "WINCH": 28, "PWR": 30,
+    "SEGV": 11, "CONT": 18, "STOP": 19, "WINCH": 28, "PWR": 30,
 }  # fmt: skip  # x86_64 numbers, signal(7); the target's, whatever runs the planner
 
 # What the kernel takes: a string ends at its first NUL.
@@ -27,7 +27,7 @@ VariableName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]
 AccountName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")]
 Argv = Annotated[tuple[Text, ...], Field(min_length=1)]
 SignalName = Literal[
-    "HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH", "PWR"
+    "HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "SEGV", "CONT", "STOP", "WINCH", "PWR"
 ]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -123,7 +123,7 @@ class Expect(Noun):
 
     request: str | None = None
     run: tuple[Command, ...] = ()
-    workers: Literal["renewed", "replaced", "same"] | None = None
+    workers: Literal["renewed", "replaced", "restored", "same"] | None = None
     files: tuple[FileCheck, ...] = ()
     within: Seconds = 10.0
 
@@ -137,16 +137,23 @@ class Drill(Noun):
     """One named stretch of the service's life.
 
     Steps, always in this order: `in_flight` begins, `inside`, `signal`, `run`, `in_flight`
-    completes, `expect`.
+    completes, `expect`. The signal goes `to` the main process, or the worker that it forked last.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     in_flight: InFlight | None = None
     inside: tuple[tuple[str, ...], ...] = ()
     signal: SignalName | None = None
+    to: Literal["main", "worker"] = "main"
     run: tuple[Command, ...] = ()
     expect: Expect = Expect()
     within: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _signal_for_worker(self) -> Self:
+        if self.to == "worker" and self.signal is None:
+            raise ValueError(f"drill {self.name}: there is no signal that would go `to` a worker")
+        return self
 
     @field_validator("inside", mode="before")
     @classmethod

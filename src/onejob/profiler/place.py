@@ -47,12 +47,14 @@ class ProfiledService:
         """Keep the most that the processes held at once, as far as it was looked at."""
         self.looks.note_resident(self.processes())
 
-    def send_signal(self, number: int) -> None:
-        """Signal the main process."""
+    def send_signal(self, number: int, worker: Process | None = None) -> None:
+        """Signal the main process, or a `worker` of it."""
+        pid = worker.pid if worker else self._main
         try:
-            os.kill(self._main, number)
+            os.kill(pid, number)
         except ProcessLookupError as error:
-            raise ServiceError(f"the service (pid {self._main}) is gone") from error
+            what = "the worker" if worker else "the service"
+            raise ServiceError(f"{what} (pid {pid}) is gone") from error
 
     def processes(self) -> tuple[Process, ...]:
         """The main process and its descendants."""

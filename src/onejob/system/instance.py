@@ -101,9 +101,9 @@ class Instance:
     def begin_drill(self, name: str) -> None:
         """Nothing is to be done: nobody counts by drill here."""
 
-    def send_signal(self, number: int) -> None:
-        """Signal the main process."""
-        self.ask("signal", signal=number)
+    def send_signal(self, number: int, worker: Process | None = None) -> None:
+        """Signal the main process, or a `worker` of it."""
+        self.ask("signal", signal=number, **({"pid": worker.pid} if worker else {}))
 
     def processes(self) -> tuple[Process, ...]:
         """All processes of the service, the main process first."""

@@ -42,8 +42,8 @@ class LocalTarget:
     def begin_drill(self, name: str) -> None:
         self.drills.append(name)
 
-    def send_signal(self, number: int) -> None:
-        self.process.send_signal(number)
+    def send_signal(self, number: int, worker: Process | None = None) -> None:
+        os.kill(worker.pid if worker else self.process.pid, number)
 
     def processes(self) -> tuple[Process, ...]:
         found = [_process(int(name)) for name in os.listdir("/proc") if name.isdigit()]

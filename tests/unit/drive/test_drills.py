@@ -91,6 +91,15 @@ def test_workers_of_a_pool_whose_size_changes_are_replaced() -> None:
             check_workers("replaced", [main, *old], now)
 
 
+def test_a_worker_that_went_is_restored_by_one() -> None:
+    main, *old = (Process(pid, 1 if pid > 1 else 0, 0, "x") for pid in (1, 2, 3))
+    new = [Process(pid, 1, 0, "x") for pid in (4, 5)]
+    check_workers("restored", [main, *old], [main, old[0], new[0]])
+    for now in ([main, *old], [main, old[0]], [main, *new], [main, *old, new[0]]):
+        with pytest.raises(StepFailedError, match="one of the workers 2, 3 anew"):
+            check_workers("restored", [main, *old], now)
+
+
 def ready(target: LocalTarget, within: float = 10.0) -> Workload:
     workload = workload_of(target, within)
     wait_ready(target, workload, time.monotonic())

@@ -48,11 +48,11 @@ def test_the_gallerys_nginx() -> None:
     assert workload.command == ("nginx", "-g", "daemon off;")
     assert workload.stop.signal == "QUIT"
     assert [drill.name for drill in workload.drill] == [
-        "start", "serve", "reload", "rotate-logs", "error-paths", "stop",
+        "start", "serve", "reload", "rotate-logs", "crash", "error-paths", "stop",
     ]  # fmt: skip
-    assert [command.prints for command in workload.drill[4].run] == ["404", "400", "405", "413"]
+    assert [command.prints for command in workload.drill[5].run] == ["404", "400", "405", "413"]
     assert workload.drill[3].expect.files[1].lacks == "{nonce}"
-    assert workload.drill[5].in_flight is not None
+    assert workload.drill[6].in_flight is not None
 
 
 FULL = """\

@@ -38,7 +38,7 @@ impl Supervisor<'_> {
                 done()
             }),
             "contains" => return self.begin_search(request).err().map(Err),
-            "signal" => self.signal(request.signal).map(|()| done()),
+            "signal" => self.signal(request.signal, request.pid).map(|()| done()),
             "stop" => {
                 self.stop();
                 Ok(done())
@@ -51,15 +51,20 @@ impl Supervisor<'_> {
         })
     }
 
-    fn signal(&self, signal: Option<i32>) -> Result<(), String> {
+    /// To the main process, or to another of the service's.
+    fn signal(&self, signal: Option<i32>, pid: Option<i32>) -> Result<(), String> {
         let Some(signal @ 1..=sys::LAST_SIGNAL) = signal else {
             return Err(String::from("signal needs `signal`, a number from 1 to 64"));
         };
         if self.life.has_ended() {
             return Err(format!("signal: {} has ended", self.instance.name));
         }
+        let pid = pid.unwrap_or(self.service.pid);
+        if pid <= 1 {
+            return Err(format!("signal: {pid} is no process of {}", self.instance.name));
+        }
         logs::lift_changing(&self.instance.logs);
-        sys::kill(self.service.pid, signal).map_err(|error| format!("signal {signal}: {}", Reason(error)))
+        sys::kill(pid, signal).map_err(|error| format!("signal {signal}: {}", Reason(error)))
     }
 
     fn begin_search(&mut self, request: &Request) -> Result<(), String> {
