@@ -7,6 +7,7 @@
 //   difficult_service euid       (that program) calls getppid as whoever owns it; status 0 if root
 //   difficult_service crowd      10,000 children, each of which lives for one getppid
 //   difficult_service litter     makes 23 files beside its own program
+//   difficult_service heir       a child, when it is told to end after its parent has ended, calls getppid 23 times
 //   difficult_service clock      sets the clock to what it shows already, 23 times
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -99,6 +100,17 @@ static void litter(void)
 	}
 }
 
+static void leave_heir(const sigset_t *signals)
+{
+	int number;
+
+	if (fork())
+		return;
+	sigwait(signals, &number);
+	call_getppid();
+	_exit(0);
+}
+
 static void set_clock(void)
 {
 	for (int i = 0; i < TIMES; i++) {
@@ -132,6 +144,8 @@ int main(int count, char **words)
 		make_crowd();
 	else if (!strcmp(way, "litter"))
 		litter();
+	else if (!strcmp(way, "heir"))
+		leave_heir(&signals);
 	else if (!strcmp(way, "clock"))
 		set_clock();
 	else

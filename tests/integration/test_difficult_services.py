@@ -72,6 +72,13 @@ def test_a_child_that_leaves_the_session_is_seen_and_ended(onejob: Onejob, place
     assert running(place) == []
 
 
+def test_what_is_left_is_told_to_end_and_seen_doing_so(onejob: Onejob, place: Path) -> None:
+    """As process 1 does it in an image, which would refuse what a profile does not have."""
+    taken = profile(onejob, place, "heir")
+    assert count(taken, "getppid", place / "service") == TIMES
+    assert running(place) == []
+
+
 def test_a_command_that_becomes_a_daemon_is_told_what_to_do(onejob: Onejob, place: Path) -> None:
     (place / "profile.xml").write_text("old")
     done = take(onejob, place, "daemon")

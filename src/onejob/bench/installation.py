@@ -84,21 +84,23 @@ def words(
         if not OVMF.exists():
             raise LacksError(f"UEFI firmware {OVMF} is not here", "apt-get install ovmf")
         found += ["-bios", str(OVMF)]
-    found += _drive("disk", disk, machine.disk, "cache=unsafe,", 1)
+    # A BIOS does not go from one disk on to the next, which is what a stick is to it.
+    disk_order, medium_order = (2, 1) if machine.stick and machine.firmware == "bios" else (1, 2)
+    found += _drive("disk", disk, machine.disk, "cache=unsafe,", disk_order)
     if medium is not None and machine.stick:
         found += [
             "-device",
             "qemu-xhci",
-            *_drive("medium", medium, "usb-storage", "snapshot=on,", 2),
+            *_drive("medium", medium, "usb-storage", "snapshot=on,", medium_order),
         ]
     elif medium is not None:
-        found += _drive("medium", medium, "ide-cd", "snapshot=on,", 2)
+        found += _drive("medium", medium, "ide-cd", "snapshot=on,", medium_order)
     *user, _, card = network_words("qemu-q35", forwards, closed=True)
     return [*found, *user, "-device", card.replace("virtio-net-pci", machine.card)]
 
 
 def _drive(name: str, path: Path, device: str, options: str, order: int) -> list[str]:
-    """`order`: firmware looks at the disk first, which nothing boots as long as it is empty."""
+    """`order`: when firmware looks at it."""
     file = str(path.absolute()).replace(",", ",,")
     attached = f"{device},drive={name},bootindex={order}{_ATTACHED.get(device, '')}"
     return ["-drive", f"id={name},if=none,format=raw,{options}file={file}", "-device", attached]

@@ -7,6 +7,7 @@ import typer
 
 from onejob.base.natives import cache_path, data_path
 from onejob.cli.show import err, out, print_table
+from onejob.model.argument_words import allowed_in_words
 from onejob.model.call_purposes import purpose_of
 from onejob.model.component import load_components
 from onejob.model.errors import InputError, LacksError
@@ -17,7 +18,6 @@ from onejob.model.plan import Plan, PlannedFile
 from onejob.model.profile import FileUse, Profile
 from onejob.model.profile_xml import load_profile
 from onejob.model.syscalls import call_number
-from onejob.report.arguments import allowed_in_words
 from onejob.report.kernel_option import components_table, drivers_table
 from onejob.report.overview import notes, overview
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_TERMINATE_S = 2.0  # native/init/src/life.rs
+
 
 def mount_namespace(pid: int) -> str:
     """What identifies the mount namespace of `pid`; empty where it is gone."""
@@ -31,6 +33,20 @@ def kill_namespace(namespace: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)  # what has died meanwhile is in no namespace any more
+
+
+def terminate_rest(namespace: str) -> None:
+    """What the main process has left: SIGTERM, and time to end, as process 1 does in an image.
+
+    Processes write to logs then, or close what they have open, which belongs into a profile.
+    """
+    rest = {pid for pid in processes_in(namespace) if not _is_observer(pid)}
+    for pid in rest:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _TERMINATE_S
+    while rest & {*processes_in(namespace)} and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 @contextmanager

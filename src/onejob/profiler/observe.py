@@ -28,7 +28,13 @@ from onejob.profiler.allocation_files import gathering, make_folder
 from onejob.profiler.allocations import ProgramAllocations
 from onejob.profiler.enough import ONCE, Patience, Rounds
 from onejob.profiler.looks import Looked
-from onejob.profiler.namespace import is_orphan, kill_namespace, processes_in, sandbox_of
+from onejob.profiler.namespace import (
+    is_orphan,
+    kill_namespace,
+    processes_in,
+    sandbox_of,
+    terminate_rest,
+)
 from onejob.profiler.place import ProfiledService
 from onejob.profiler.recording import Recording, read_recording
 from onejob.profiler.resident import repeated
@@ -220,6 +226,7 @@ def _drive(
             wait_ready(service, workload, time.monotonic())
             narrator = _Narrator(workload, progress, rounds)
             run_drills(service, workload, narrator, narrator.another_round)
+            terminate_rest(sandbox)
         except ServiceError as error:
             if rounds:
                 error = rounds.explained(error)

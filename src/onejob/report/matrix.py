@@ -3,9 +3,9 @@
 import posixpath
 from collections.abc import Iterable
 
+from onejob.model.argument_words import allowed_in_words
 from onejob.model.plan import Plan
 from onejob.model.plan_policy import MatrixRow
-from onejob.report.arguments import allowed_in_words
 from onejob.report.overview import Table
 
 MARK, GONE = "x", "·"

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from onejob.model.argument_words import arguments_in_words
 from onejob.model.errors import InputError
 from onejob.model.file_uses import WRITES
 from onejob.model.paths import is_below
 from onejob.model.plan import Plan
+from onejob.model.plan_policy import ArgumentCheck
 from onejob.model.profile import FileUse, Profile
 from onejob.model.syscalls import call_name
 from onejob.system.instance import Denial
@@ -40,16 +42,25 @@ class Finding:
     remedy: str
 
 
-def denied(denials: Iterable[Denial]) -> list[Finding]:
-    """A finding for each denied call."""
-    found = []
+def denied(denials: Iterable[Denial], checks: Iterable[ArgumentCheck] = ()) -> list[Finding]:
+    """A finding for each denied call; with the arguments that the policy's `checks` looked at."""
+    found, checked = [], {check.call: check for check in checks}
     for denial in denials:
         times = "once" if denial.count == 1 else f"{denial.count} times"
         row = f" ({denial.role}, {denial.phase})" if denial.role else ""
-        what = f"{denial.call} was refused to {denial.program}{row} {times}"
+        given = _given(denial, checked.get(denial.call))
+        what = f"{denial.call}{given} was refused to {denial.program}{row} {times}"
         remedy = f"add a drill that does what {denial.program} needed it for, and {AGAIN}"
         found.append(Finding("denied", what, remedy))
     return found
+
+
+def _given(denial: Denial, check: ArgumentCheck | None) -> str:
+    if check is None or not check.arguments or max(check.arguments) >= len(denial.args):
+        return ""
+    pairs = zip(check.arguments, check.masks, strict=True)
+    values = tuple(denial.args[number] & mask for number, mask in pairs)
+    return f" ({arguments_in_words(denial.call, values)})"
 
 
 def not_narrowed(events: Iterable[Mapping[str, Any]]) -> list[Finding]:

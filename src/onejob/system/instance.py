@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,8 @@ class Runner(Protocol):
 class Denial:
     """A system call that the policy refused to `program`, `count` times.
 
-    `role` and `phase` say which row of the call matrix it was; empty where there is none.
+    `role` and `phase` say which row of the call matrix it was; empty where there is none. `args`
+    are the words that it was called with at first.
     """
 
     call: str
@@ -40,6 +41,7 @@ class Denial:
     count: int
     role: str = ""
     phase: str = ""
+    args: tuple[int, ...] = field(default=(), compare=False)
 
 
 class Instance:
@@ -183,13 +185,14 @@ class Instance:
 def merge_denials(found: Any) -> tuple[Denial, ...]:
     """One Denial for each program, role, phase and call, the counts added."""
     counts: dict[tuple[str, str, str, str], int] = {}
+    firsts: dict[tuple[str, str, str, str], tuple[int, ...]] = {}
     for entry in found:
         role, phase = str(entry.get("role", "")), str(entry.get("phase", ""))
         key = (str(entry["program"]), role, phase, call_name(int(entry["call"])))
         counts[key] = counts.get(key, 0) + int(entry.get("count", 1))
+        firsts.setdefault(key, tuple(int(word) for word in entry.get("args", ())))
     return sorted_denials(
-        Denial(call, program, count, role, phase)
-        for (program, role, phase, call), count in counts.items()
+        Denial(key[3], key[0], count, key[1], key[2], firsts[key]) for key, count in counts.items()
     )
 
 

@@ -206,7 +206,12 @@ class _Rehearsal:
             drills=tuple(self.drills),
             ready_seconds=self.ready_seconds,
             denials=self.denials,
-            findings=(*denied(self.denials), *not_narrowed(events), *missing, *self.findings),
+            findings=(
+                *denied(self.denials, self.image.plan.argument_checks),
+                *not_narrowed(events),
+                *missing,
+                *self.findings,
+            ),
             memory_mib=self.memory_mib,
             notes=tuple(self.notes),
         )

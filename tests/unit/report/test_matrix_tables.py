@@ -3,8 +3,8 @@
 import pytest
 
 from built_plans import CALLS, make_plan
+from onejob.model.argument_words import arguments_in_words
 from onejob.model.plan_policy import ArgumentCheck, CallDecision, CheckedCall, MatrixRow
-from onejob.report.arguments import arguments_in_words
 from onejob.report.matrix import GONE, MARK, matrix_notes, matrix_tables
 
 PLANNED = make_plan(

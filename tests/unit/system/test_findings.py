@@ -9,6 +9,7 @@ import pytest
 from built_plans import folder, make_plan, symlink, text_file
 from onejob.model.errors import InputError
 from onejob.model.plan import Plan
+from onejob.model.plan_policy import ArgumentCheck
 from onejob.model.profile import CallUse, FileUse, Profile, Use
 from onejob.system.findings import (
     PlannedRoot,
@@ -138,6 +139,19 @@ def test_a_denial_names_call_program_count_and_remedy() -> None:
 def test_a_denial_names_the_row_that_refused_it() -> None:
     (finding,) = denied([Denial("shutdown", PROGRAM, 1, "worker", "serve")])
     assert finding.object == f"shutdown was refused to {PROGRAM} (worker, serve) once"
+
+
+def test_a_denial_names_the_arguments_that_were_checked() -> None:
+    words = (0xFFFFFFFF, 0xFFF7F7FF, 0xFFFFFFFF)
+    check = ArgumentCheck(
+        call="socket", arguments=(0, 1, 2), masks=words, values=((1, 1, 0),), reason="test"
+    )
+    syslog = Denial("socket", PROGRAM, 1, args=(1, 0x80002, 0, 0, 90, 115))
+    (finding,) = denied([syslog], [check])
+    assert finding.object == f"socket (unix dgram) was refused to {PROGRAM} once"
+    for denial, checks in ((syslog, []), (Denial("socket", PROGRAM, 1), [check])):
+        (finding,) = denied([denial], checks)
+        assert finding.object == f"socket was refused to {PROGRAM} once"
 
 
 def test_a_row_that_could_not_be_put_on_is_a_finding() -> None:

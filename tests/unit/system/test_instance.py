@@ -86,11 +86,13 @@ def test_a_system_that_ends_without_a_word_shows_its_console(parts: Parts) -> No
 
 def test_denials_of_one_call_are_added_up() -> None:
     entries = [
-        {"program": "/b", "call": 48, "count": 2},
+        {"program": "/b", "call": 48, "count": 2, "args": ["23", "1"]},
         {"program": "/a", "call": 101},
-        {"program": "/b", "call": 48, "count": 3},
+        {"program": "/b", "call": 48, "count": 3, "args": ["7", "1"]},
     ]
-    assert merge_denials(entries) == (Denial("ptrace", "/a", 1), Denial("shutdown", "/b", 5))
+    found = merge_denials(entries)
+    assert found == (Denial("ptrace", "/a", 1), Denial("shutdown", "/b", 5))
+    assert [denial.args for denial in found] == [(), (23, 1)]
 
 
 def test_denials_of_different_rows_are_kept_apart() -> None:
