@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 ONEJOB = PROJECT / ".venv/bin/onejob"
 SAMPLE = PROJECT / "services/nginx/workload.toml"
 HARDWARE = PROJECT / "hardware/qemu-q35-uefi.json"
-# A disk of the sample has 2 or 3 GiB, by what nginx logged in its drills.
+# The sample needs 1.1 GiB or more, by what nginx logged in its drills.
 DISK_BYTES = 4 * 1024**3
 _LIMIT_S = 600
 _ANSWERS = """\

@@ -8,6 +8,7 @@ the core image's first sector the number of its second. grub-bios-setup(8) write
 """
 
 import io
+import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ from onejob.disk.options import Options
 from onejob.disk.sign import sign
 from onejob.model.errors import BuildError, LacksError
 
-MODULES = Path("/usr/lib/grub")
+_MODULES = Path("/usr/lib/grub")
 _CONFIGURATION = Path(__file__).with_name("boot.cfg")
 _MEDIUM_CONFIGURATION = Path(__file__).with_name("medium.cfg")
 _LIMIT_S = 120
@@ -43,7 +44,7 @@ _FOR_MEDIUM = (
 _FOR_UEFI = (*_COMMON, "chain", "tpm")
 _PACKAGES = {"i386-pc": "grub-pc-bin", "x86_64-efi": "grub-efi-amd64-bin"}
 # Of a stick: it looks for the loader at the place that xorriso writes into it.
-MEDIUM_SECTOR = MODULES / "i386-pc/boot_hybrid.img"
+MEDIUM_SECTOR = _MODULES / "i386-pc/boot_hybrid.img"
 # Without `normal` the configuration has no `if`. Whatever comes back from it restarts.
 _EARLY = "normal (memdisk)/boot.cfg\nreboot\n"
 
@@ -70,7 +71,7 @@ def make_grub(places: Places, console: str, options: Options) -> Grub:
         _image(shop, "x86_64-efi", _FOR_UEFI, ("--disable-shim-lock",))
         program = shop / "x86_64-efi"
         sign(program, options)
-        boot_sector = (MODULES / "i386-pc/boot.img").read_bytes()
+        boot_sector = (_MODULES / "i386-pc/boot.img").read_bytes()
         return _placed(boot_sector, core.read_bytes(), places["bios"], program.read_bytes())
 
 
@@ -86,14 +87,14 @@ def make_medium_loader(consoles: Iterable[str], target: Path) -> None:
         (shop / "early.cfg").write_text(_EARLY)
         text = "\n".join([*_speak(consoles), _MEDIUM_CONFIGURATION.read_text()])
         (shop / "memdisk.tar").write_bytes(_memdisk(text))
-        _image(shop, "i386-pc-eltorito", _FOR_MEDIUM, ()).rename(target)
+        shutil.copyfile(_image(shop, "i386-pc-eltorito", _FOR_MEDIUM, ()), target)
 
 
 def _need_grub(*folders: str) -> None:
     for folder in folders:
-        if not (MODULES / folder / "moddep.lst").is_file():
+        if not (_MODULES / folder / "moddep.lst").is_file():
             hint = f"apt-get install {_PACKAGES[folder]}"
-            raise LacksError(f"{MODULES / folder} is missing", hint)
+            raise LacksError(f"{_MODULES / folder} is missing", hint)
 
 
 def configuration(places: Places, console: str) -> str:
@@ -126,7 +127,7 @@ def _memdisk(text: str) -> bytes:
 def _image(shop: Path, form: str, modules: tuple[str, ...], more: tuple[str, ...]) -> Path:
     target = shop / form
     words: list[str | Path] = [
-        "-O", form, "-d", MODULES / form.removesuffix("-eltorito"), "-p", "(memdisk)/",
+        "-O", form, "-d", _MODULES / form.removesuffix("-eltorito"), "-p", "(memdisk)/",
         "-c", shop / "early.cfg",
     ]  # fmt: skip
     words += ["-m", shop / "memdisk.tar", "-o", target, *more, *modules]
